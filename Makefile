@@ -1,0 +1,41 @@
+# `make demo` and `make test` need nothing but make, git and Python 3.11: hack/setup brings the rest.
+SHELL := /bin/bash
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench clean
+
+help: ## Show what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Lint, render and explain the bundled shop
+	@hack/setup
+	@hack/demo
+
+test: ## Run every check and every test; as root also those that load rules into a kernel
+	@hack/setup kernel
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/pytest
+
+lint: ## Run the linters, the type checker and the check of the import direction
+	@hack/setup
+	@$(MAKE) --no-print-directory check
+
+.PHONY: check
+check:
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: ## Format the code, and mend what ruff can mend
+	@hack/setup
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: ## Measure resolve, compile and render on generated clusters of up to 150k pods
+	@hack/setup
+	@$(BIN)/python hack/bench/run.py
+
+clean: ## Remove the environment and every cache
+	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,11 @@
+"""Exit codes, and the error a verb raises for the user."""
+
+CLEAN = 0
+FOUND = 1
+"""Findings, a denied flow or a difference: the command worked, the answer is not the quiet one."""
+ERROR = 2
+"""The input or the call is wrong."""
+
+
+class CommandError(Exception):
+    """Said to the user as one line on standard error, exit code 2: names the thing, what is wrong, what to do."""

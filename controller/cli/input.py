@@ -1,0 +1,105 @@
+"""Reading manifests for a verb: the shared options, and what is said about bad input.
+
+Every verb treats bad input alike: diagnostics go to standard error, the bad part is quarantined (its pods stay isolated) and the
+exit code is 2 whatever the answer. A document that could not be read at all has no pods to quarantine: verbs that
+give verdicts refuse to answer then.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from controller.cli.failure import CLEAN, ERROR, CommandError
+from controller.objects.addresses import AddressError, Cidr, parse_cidr
+from controller.objects.findings import Finding, Severity
+from controller.objects.read import Reading, read
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class _CidrList(click.ParamType):
+    """`10.244.0.0/16,fd00:10:244::/56`."""
+
+    name = "cidr[,cidr]"
+
+    def convert(
+        self, value: str | tuple[Cidr, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Cidr, ...]:
+        """Parse, or fail as a usage error."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(parse_cidr(text.strip()) for text in value.split(","))
+        except AddressError as error:
+            self.fail(str(error), param, ctx)
+
+
+filename_option = click.option(
+    "-f", "--filename", "paths", multiple=True, metavar="FILE|DIR|-", help="Manifests to read; repeatable."
+)
+kustomize_option = click.option(
+    "-k", "--kustomize", multiple=True, metavar="DIR", help="Build a kustomization with kubectl and read it."
+)
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """-R, --pod-cidr, --strict: how manifests are read. The verb adds where from."""
+    options = (
+        click.option("-R", "--recursive", is_flag=True, help="Also read the folders below."),
+        click.option(
+            "--pod-cidr",
+            "pod_cidrs",
+            type=_CidrList(),
+            default=(),
+            help="Where pods without an address get one, if no Node says so. [10.244.0.0/16]",
+        ),
+        click.option("--strict", is_flag=True, help="Fail on any finding about the input, warnings too."),
+        click.option("--no-color", is_flag=True, help="Plain text; NO_COLOR in the environment does the same."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def manifest_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """-f, -k and the reading options."""
+    return filename_option(kustomize_option(reading_options(command)))
+
+
+def read_manifests(
+    paths: Sequence[str],
+    kustomize: Sequence[str],
+    *,
+    recursive: bool,
+    pod_cidrs: tuple[Cidr, ...],
+    strict: bool,
+) -> Reading:
+    """Read, and raise CommandError where nothing was named or --strict finds fault. Diagnostics are left to `report`."""
+    if not paths and not kustomize:
+        raise CommandError("nothing to read: name manifests with -f FILE|DIR|- or a kustomization with -k DIR")
+    reading = read(paths, recursive=recursive, kustomize=kustomize, pod_cidrs=pod_cidrs, stdin=sys.stdin)
+    if strict and any(finding.severity is not Severity.INFO for finding in reading.findings):
+        report(reading.findings)
+        raise CommandError("--strict: the input has findings (above)")
+    return reading
+
+
+def report(findings: Sequence[Finding]) -> None:
+    """Diagnostics on standard error, one line each; informational ones are `lint`'s to say."""
+    for finding in findings:
+        if finding.severity is not Severity.INFO:
+            click.echo(str(finding), err=True)
+
+
+def status_of(findings: Sequence[Finding]) -> int:
+    """ERROR where some input is invalid, else CLEAN."""
+    return ERROR if any(finding.severity is Severity.ERROR for finding in findings) else CLEAN
+
+
+def require_readable(reading: Reading) -> None:
+    """Raises CommandError where a document could not be read at all: it may have been a policy."""
+    if reading.unreadable:
+        report(reading.findings)
+        raise CommandError("some input could not be read (above), so any answer could be wrong; mend it first")

@@ -1,0 +1,86 @@
+"""The `podgate` command: finds the verb, runs it, turns every failure into one readable line.
+
+Verbs are imported when they are called: start-up time is part of every answer. Exit codes are the same for all of
+them: 0 clean, 1 findings, denied or differences, 2 an error in the input or in the call.
+"""
+
+import importlib
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from controller import __version__
+from controller.cli.failure import ERROR, CommandError
+
+_VERBS = {
+    "render": "the iptables rules and sets of a node",
+    "explain": "may A reach B, and which line of which policy says so",
+    "matrix": "who may talk to whom",
+    "diff": "which connections a change of policies adds and removes",
+    "lint": "what is wrong with the policies",
+    "completion": "shell completion",
+}
+
+
+class _Verbs(click.Group):
+    """Imports `controller.cli.<verb>` on demand; each defines a click command named `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The verbs in the order a newcomer meets them."""
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one verb."""
+        if cmd_name not in _VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"controller.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list in `--help`, without importing any verb."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="podgate")
+def podgate() -> None:
+    """Kubernetes NetworkPolicy, compiled to iptables and explained.
+
+    All verbs work offline, on plain manifests:
+
+    \b
+      podgate explain shop/web shop/db --port 5432/TCP -f manifests/
+      podgate matrix -f manifests/
+      podgate render -f manifests/ --node node-1
+
+    Exit codes: 0 clean, 1 findings, denied or differences, 2 error.
+    """  # noqa: D301 - \b is click's mark for a block that must not be wrapped
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    try:
+        status = podgate.main(standalone_mode=False)
+    except CommandError as error:
+        _fail(str(error))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(ERROR)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted")
+    except BrokenPipeError:  # the reader of a pipe has seen enough: `podgate render ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ERROR)
+    except Exception as error:
+        if os.environ.get("PODGATE_DEBUG"):
+            raise
+        _fail(f"internal error: {type(error).__name__}: {error}; PODGATE_DEBUG=1 shows where, please report it")
+    sys.exit(status or 0)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"podgate: {message}", err=True)
+    sys.exit(ERROR)

@@ -1,0 +1,49 @@
+"""Names of chains and sets: content-addressed, short enough for the kernel, the same on every node and in every run.
+
+A name is a hash of what the thing *is* (the rules of a profile, the identity of a peer list), so a thing that did not change keeps
+its name, its counters and its place in the kernel (docs/dataplane.md).
+"""
+
+from collections.abc import Iterable
+
+from controller.engine.identity import digest
+from controller.objects.kinds import Direction
+
+ENTRY = "PODGATE"
+"""Reached from FORWARD: every packet to or from a pod that crosses the node."""
+
+NODE_ENTRY = "PODGATE-IN"
+"""Reached from INPUT: pods talking to their own node (rule 2.41)."""
+
+DENY = "PODGATE-D"
+"""Where a packet ends that no rule allowed."""
+
+
+def dispatch(direction: Direction) -> str:
+    """The chain that finds the profile of a pod: `PODGATE-E`, `PODGATE-I`."""
+    return f"PODGATE-{direction[0]}"
+
+
+def bucket(direction: Direction, nibbles: str) -> str:
+    """The pods whose address ends in these hexadecimal digits, last digit first: `PODGATE-E7`, then `PODGATE-E7A`."""
+    return f"{dispatch(direction)}{nibbles.upper()}"
+
+
+def profile(direction: Direction, content: Iterable[str]) -> str:
+    """The chain of one distinct rule list."""
+    return f"PODGATE-{direction[0]}P-{digest(content)}"
+
+
+def address_set(family: int, content: Iterable[str]) -> str:
+    """A set of addresses; the family is part of the name, as ipset has one name space for both."""
+    return f"pg{family}-{digest(content)}"
+
+
+def isolated_set(family: int, direction: Direction) -> str:
+    """The gate set of one direction: addresses of the local pods that are isolated in it."""
+    return f"pg{family}-iso-{direction[0].lower()}"
+
+
+def known_set(family: int) -> str:
+    """Addresses of every local pod that is known, isolated or not."""
+    return f"pg{family}-known"

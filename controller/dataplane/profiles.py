@@ -1,0 +1,247 @@
+"""Profiles: the rule list of one direction of a pod, compiled once for all pods that share it.
+
+A rule of a policy is a product, peers x ports. Each side becomes a few alternatives (a set, a block; a port list), and every
+pair of alternatives one rule, ports before sets, as a failed port test costs a fifth of a set lookup.
+"""
+
+import socket
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from controller.dataplane import names
+from controller.dataplane.render import safe_comment
+from controller.dataplane.ruleset import (
+    AddressMatch,
+    AddressSet,
+    Chain,
+    Goto,
+    Match,
+    PortMatch,
+    ProtocolMatch,
+    Return,
+    Rule,
+    SetMatch,
+    SetType,
+    Side,
+    Target,
+)
+from controller.dataplane.settings import Settings
+from controller.engine.intervals import Interval, IntervalSet, to_prefixes
+from controller.engine.rulesets import (
+    LocalPod,
+    NamedPort,
+    NamedPortGroup,
+    NodeView,
+    PodGroup,
+    RulesetId,
+    RulesetRule,
+)
+from controller.engine.tiers import Action, Tier
+from controller.engine.translate import ALL_PODS, LAST_PORT
+from controller.objects.addresses import BITS, format_address
+from controller.objects.kinds import ContainerPort, Direction, Protocol
+
+MULTIPORT_SLOTS = 15
+"""What one multiport match holds; a range takes two."""
+
+Matches = tuple[Match, ...]
+_Key = tuple[Direction, bool, tuple[RulesetId, ...], tuple[ContainerPort, ...]]
+
+
+class ProfileCompiler:
+    """Compiles the profiles of one node and family, and collects the chains and sets they need."""
+
+    def __init__(self, view: NodeView, family: int, settings: Settings) -> None:
+        self._view = view
+        self._family = family
+        self._settings = settings
+        self._names: dict[_Key, str] = {}
+        self._chains: dict[str, Chain] = {}
+        self._sets: dict[str, AddressSet] = {}
+
+    def chain_of(self, pod: LocalPod, direction: Direction) -> str:
+        """The name of the profile chain a pod goes to in a direction in which a policy concerns it."""
+        ids = tuple(ruleset for ruleset in pod.rulesets if ruleset.direction is direction)
+        isolated = direction in pod.isolated
+        key = (direction, isolated, ids, pod.named_ports if direction is Direction.INGRESS else ())
+        if key not in self._names:
+            self._names[key] = self._compile(*key)
+        return self._names[key]
+
+    def chains(self) -> Iterable[Chain]:
+        """The profile chains so far."""
+        return self._chains.values()
+
+    def sets(self) -> Iterable[AddressSet]:
+        """The sets that the profiles so far look up."""
+        return self._sets.values()
+
+    def _compile(
+        self,
+        direction: Direction,
+        isolated: bool,
+        ids: tuple[RulesetId, ...],
+        ports: tuple[ContainerPort, ...],
+    ) -> str:
+        """Tiers from last to first, since a tier that is passed on from goes to the chain of the next (rules 4.11, 4.15)."""
+        last = Tier.NETWORK_POLICY if isolated else Tier.BASELINE  # rule 4.16
+        tail: tuple[Rule, ...] = (Rule((), Goto(names.DENY), "isolated"),) if isolated else ()
+        for tier in (last, Tier.ADMIN):
+            rulesets = [ruleset for ruleset in ids if ruleset.tier is tier]
+            passes = any(self._passes(ruleset) for ruleset in rulesets)
+            following: Target = Return()
+            if passes and tail:
+                following = Goto(self._chain(direction, tail))
+                tail = (Rule((), following, "next tier"),)
+            rules = (self._rules(ruleset, following, ports) for ruleset in rulesets)
+            tail = (*(rule for found in rules for rule in found), *tail)
+        return self._chain(direction, tail)
+
+    def _passes(self, ruleset: RulesetId) -> bool:
+        return any(rule.action is Action.PASS for rule in self._view.rulesets[ruleset].rules)
+
+    def _chain(self, direction: Direction, rules: tuple[Rule, ...]) -> str:
+        name = names.profile(direction, (msgspec.json.encode(rule).decode() for rule in rules))
+        self._chains[name] = Chain(name, rules)
+        return name
+
+    def _rules(
+        self, ruleset: RulesetId, following: Target, ports: tuple[ContainerPort, ...]
+    ) -> Iterator[Rule]:
+        targets: dict[Action, Target] = {
+            Action.ACCEPT: Return(),
+            Action.DENY: Goto(names.DENY),
+            Action.PASS: following,
+        }
+        for rule in self._view.rulesets[ruleset].rules:
+            comment = safe_comment(f"{ruleset.policy} {rule.path}")
+            for matches in self._products(rule, ruleset.direction, ports):
+                yield Rule(matches, targets[rule.action], comment)
+
+    def _products(
+        self, rule: RulesetRule, direction: Direction, ports: tuple[ContainerPort, ...]
+    ) -> Iterator[Matches]:
+        side = Side.SOURCE if direction is Direction.INGRESS else Side.DESTINATION
+        peers = list(self._peers(rule, side))
+        for port in _ports(rule, direction, ports):
+            for peer in peers:
+                # Addresses first (2 ns), then ports (24 ns), then sets (120 ns).
+                yield *_cheap(peer), *port, *_lookups(peer)
+        if direction is Direction.EGRESS and rule.named:
+            yield from self._named_products(rule)
+
+    def _peers(self, rule: RulesetRule, side: Side) -> Iterator[Matches]:
+        if rule.any_peer:
+            yield ()
+            return
+        if rule.groups:
+            yield (SetMatch(self._group_set(rule.groups), (side,)),)
+        yield from self._blocks(rule, side)
+
+    def _blocks(self, rule: RulesetRule, side: Side) -> Iterator[Matches]:
+        """The union of the blocks, each without its own excepts (rule 2.20), of this family only (rule 2.21)."""
+        space = IntervalSet()
+        for block in rule.blocks:
+            if block.cidr.family == self._family:
+                holes = IntervalSet((hole.first, hole.last) for hole in block.excepts)
+                space |= IntervalSet([(block.cidr.first, block.cidr.last)]) - holes
+        bits = BITS[self._family]
+        prefixes = [found for interval in space for found in to_prefixes(*interval, bits)]
+        if len(prefixes) <= self._settings.inline_blocks:
+            for network, prefix in prefixes:
+                mask = ((1 << prefix) - 1) << (bits - prefix)
+                yield (AddressMatch(side, network, mask),) if prefix else ()  # /0 needs no test
+            return
+        yield (SetMatch(self._block_set(prefixes), (side,)),)
+
+    def _named_products(self, rule: RulesetRule) -> Iterator[Matches]:
+        """Egress to a port by name: (address, protocol, port) of the pods that have it, in one lookup (rule 2.35)."""
+        both = (Side.DESTINATION, Side.DESTINATION)
+        protocols = {named.protocol for named in rule.named}
+        known = (ProtocolMatch(protocols.pop()),) if len(protocols) == 1 else ()
+        if rule.groups:
+            yield *known, SetMatch(self._endpoint_set(rule.groups, rule.named), both)
+        if rule.any_peer:
+            yield *known, SetMatch(self._endpoint_set((ALL_PODS,), rule.named), both)
+        elif rule.blocks:
+            # A block and a name: only pods in the block that have the port (rule 2.24).
+            lookup = SetMatch(self._endpoint_set((ALL_PODS,), rule.named), both)
+            for block in self._blocks(rule, Side.DESTINATION):
+                yield *_cheap(block), *known, *_lookups(block), lookup
+
+    def _group_set(self, groups: tuple[PodGroup, ...]) -> str:
+        name = names.address_set(self._family, ["pods", *(group.id for group in groups)])
+        if name not in self._sets:
+            separator = ":" if self._family == 6 else "."
+            found = {ip for group in groups for ip in self._view.groups[group] if separator in ip}
+            self._sets[name] = AddressSet(
+                name, SetType.ADDRESSES, tuple(sorted(found, key=_packed)), "; ".join(map(str, groups))
+            )
+        return name
+
+    def _block_set(self, prefixes: list[tuple[int, int]]) -> str:
+        entries = tuple(f"{format_address(self._family, network)}/{prefix}" for network, prefix in prefixes)
+        name = names.address_set(self._family, ["blocks", *entries])
+        self._sets[name] = AddressSet(name, SetType.NETWORKS, entries, "IP blocks without their excepts")
+        return name
+
+    def _endpoint_set(self, groups: tuple[PodGroup, ...], named: tuple[NamedPort, ...]) -> str:
+        refs = [NamedPortGroup(group, port.name, port.protocol) for group in groups for port in named]
+        name = names.address_set(self._family, ["ports", *(ref.id for ref in refs)])
+        if name not in self._sets:
+            separator = ":" if self._family == 6 else "."
+            found = {
+                (_packed(ip), ip, protocol, port)
+                for ref in refs
+                for ip, protocol, port in self._view.named_ports[ref]
+                if separator in ip
+            }
+            entries = (f"{ip},{protocol.name.lower()}:{port}" for _, ip, protocol, port in sorted(found))
+            self._sets[name] = AddressSet(name, SetType.ENDPOINTS, tuple(entries), "; ".join(map(str, refs)))
+        return name
+
+
+def _cheap(matches: Matches) -> Matches:
+    return tuple(match for match in matches if isinstance(match, AddressMatch))
+
+
+def _lookups(matches: Matches) -> Matches:
+    return tuple(match for match in matches if not isinstance(match, AddressMatch))
+
+
+def _ports(rule: RulesetRule, direction: Direction, own: tuple[ContainerPort, ...]) -> Iterator[Matches]:
+    """The numeric ports of a rule as few matches as possible; ingress names are numbers of the subject pod (rule 2.34)."""
+    if rule.any_port:
+        yield ()
+        return
+    found: dict[Protocol, list[Interval]] = {protocol: [] for protocol in Protocol}
+    for item in rule.ports:
+        found[item.protocol].append((item.first, item.last))
+    if direction is Direction.INGRESS:
+        for port in own:
+            if NamedPort(port.protocol, port.name) in rule.named:
+                found[port.protocol].append((port.port, port.port))
+    for protocol, intervals in found.items():
+        for ranges in _slots(IntervalSet(intervals)):
+            whole = ranges == ((0, LAST_PORT),)
+            yield (ProtocolMatch(protocol),) if whole else (ProtocolMatch(protocol), PortMatch(ranges))
+
+
+def _slots(ports: IntervalSet) -> Iterator[tuple[Interval, ...]]:
+    """The ranges in groups that each fit one multiport match."""
+    group: list[Interval] = []
+    used = 0
+    for first, last in ports:
+        need = 1 if first == last else 2
+        if used + need > MULTIPORT_SLOTS:
+            yield tuple(group)
+            group, used = [], 0
+        group.append((first, last))
+        used += need
+    if group:
+        yield tuple(group)
+
+
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)

@@ -1,0 +1,465 @@
+"""Policies x inventory -> peer groups, rulesets and isolation, kept up to date change by change.
+
+`Resolver` takes the objects of the cluster one by one, in any order, and at any moment answers what a node
+must enforce. A change touches what depends on it and nothing else (pod -> label set -> groups; policy ->
+groups -> label sets): its cost does not depend on the number of pods, policies or nodes. What changed is
+collected in `Changes`.
+"""
+
+from collections.abc import Collection, Iterable
+
+from controller.engine.changes import Changes, GroupRef, PodKey
+from controller.engine.inventory import (
+    GroupEntry,
+    Inventory,
+    LabelSet,
+    LivePod,
+    NamespaceEntry,
+    NamespaceSelectorEntry,
+)
+from controller.engine.rulesets import (
+    Endpoint,
+    LocalPod,
+    NamedPortGroup,
+    NodeView,
+    PodGroup,
+    PolicyRuleset,
+    RulesetId,
+)
+from controller.engine.selectors import SelectorIndex
+from controller.engine.translate import groups_of, ruleset_id, rulesets_of
+from controller.objects.kinds import Cluster, ContainerPort, Direction, Namespace, NetworkPolicy, Node, Pod
+from controller.objects.labels import LabelSelector
+
+BOTH = (Direction.EGRESS, Direction.INGRESS)
+
+
+class Resolver:
+    """The state of the engine for one cluster. Owns the inventory, the policies' rulesets and the peer
+    groups.
+
+    Memory: O(pods + label sets x their groups + rules). Every method says what it costs beyond the objects it
+    is given.
+    """
+
+    def __init__(self) -> None:
+        self.inventory = Inventory()
+        self.rulesets: dict[RulesetId, PolicyRuleset] = {}
+        self._policies: dict[PodKey, NetworkPolicy] = {}
+        self._groups: dict[PodGroup, GroupEntry] = {}
+        self._namespace_selectors: dict[LabelSelector, NamespaceSelectorEntry] = {}
+        self._selector_index: SelectorIndex[NamespaceSelectorEntry] = SelectorIndex()
+        self._nodes: dict[str, Node] = {}
+        self._changes = Changes()
+        self._recording = True
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> "Resolver":
+        """The state after every object of a cluster.
+
+        O(label sets x selectors that could match them, + members).
+        """
+        resolver = cls()
+        resolver._recording = False  # all of it is new: a list of it would only cost memory
+        for node in cluster.nodes:
+            resolver.put_node(node)
+        for namespace in cluster.namespaces:
+            resolver.put_namespace(namespace)
+        for policy in cluster.policies:
+            resolver.put_policy(policy)
+        for pod in cluster.pods:
+            resolver.put_pod(pod)
+        resolver._changes, resolver._recording = Changes(), True
+        return resolver
+
+    def take_changes(self) -> Changes:
+        """The changes since the last call."""
+        taken, self._changes = self._changes, Changes()
+        return taken
+
+    # Pods
+
+    def put_pod(self, pod: Pod) -> None:
+        """Add a pod or replace the one of its name. O(groups it enters or leaves)."""
+        old = self.inventory.pods.get(pod.key)
+        if not pod.is_policed:  # rules 2.42, 2.43, 2.54
+            if old is not None:
+                self._remove_live(old)
+            return
+        label_set = None if pod.quarantined else self._label_set(pod)
+        if old is not None:
+            if old.label_set is label_set and (old.ips, old.node, old.ports) == (
+                pod.ips,
+                pod.node,
+                pod.ports,
+            ):
+                return
+            self._remove_live(old)
+            label_set = None if pod.quarantined else self._label_set(pod)
+        self._add_live(self.inventory.live(pod, label_set))
+
+    def remove_pod(self, key: PodKey) -> None:
+        """Forget a pod; one that is not known is no error. O(groups it leaves)."""
+        live = self.inventory.pods.get(key)
+        if live is not None:
+            self._remove_live(live)
+
+    def _add_live(self, live: LivePod) -> None:
+        self._touch((live,))
+        if live.label_set is not None:
+            for group in live.label_set.groups:
+                self._announce(group, (live,), present=True)
+        self.inventory.add(live)
+
+    def _remove_live(self, live: LivePod) -> None:
+        self._touch((live,))
+        self.inventory.remove(live)
+        label_set = live.label_set
+        if label_set is None:
+            return
+        for group in label_set.groups:
+            self._announce(group, (live,), present=False)
+        if not label_set.pods:
+            del label_set.namespace.label_sets[label_set.pairs]
+            for group in label_set.groups:
+                del group.label_sets[label_set]
+            self._forget_if_unused(label_set.namespace)
+
+    def _announce(self, group: GroupEntry, pods: Collection[LivePod], *, present: bool) -> None:
+        """Record that pods come to a group or went; what another member has too is no news (rule 2.56).
+
+        Called while the pods are not members: not yet, or no longer. Sets, because two of the pods may share
+        an address.
+        """
+        if not self._recording:
+            return
+        for address in {address for live in pods for address in live.ips}:
+            if not any(_is_member(group, other) for other in self.inventory.at(address)):
+                self._changes.member(group.group, address, present=present)
+        for named in group.named:
+            for endpoint in {endpoint for live in pods for endpoint in _endpoints(live, named)}:
+                if not self._has_endpoint(group, named, endpoint):
+                    self._changes.member(named, endpoint, present=present)
+
+    def _has_endpoint(self, group: GroupEntry, named: NamedPortGroup, endpoint: Endpoint) -> bool:
+        holders = (live for live in self.inventory.at(endpoint[0]) if _is_member(group, live))
+        return any(endpoint in _endpoints(live, named) for live in holders)
+
+    def _touch(self, pods: Iterable[LivePod]) -> None:
+        if self._recording:
+            for live in pods:
+                self._changes.pods.add(live.key)
+                self._changes.nodes.add(live.node)
+
+    def _label_set(self, pod: Pod) -> LabelSet:
+        namespace = self.inventory.namespace(pod.namespace)
+        pairs = frozenset(pod.labels.items())
+        label_set = namespace.label_sets.get(pairs)
+        if label_set is None:
+            label_set = namespace.label_sets[pairs] = LabelSet(namespace, pairs, dict(pod.labels))
+            for group in namespace.groups_matching(label_set.labels):
+                _join(group, label_set)
+            for key in namespace.policies.matching(label_set.labels):
+                label_set.policies[key] = self._policies[key]
+        return label_set
+
+    # Namespaces
+
+    def put_namespace(self, namespace: Namespace) -> None:
+        """Add or relabel a namespace (rules 2.17, 2.58).
+
+        O(its label sets x groups of the selectors that changed their mind).
+        """
+        entry = self.inventory.namespace(namespace.name)
+        if entry.labels is None:
+            entry.labels = dict(namespace.labels)
+            for label_set in entry.label_sets.values():
+                for group in entry.groups.matching(label_set.labels):
+                    self._enter(group, label_set)
+        entry.labels = dict(namespace.labels)
+        self._set_selectors(entry, dict.fromkeys(self._selector_index.matching(entry.labels)))
+
+    def remove_namespace(self, name: str) -> None:
+        """The namespace is gone: its pods are peers of nobody from now on (rule 2.58).
+
+        O(its label sets x their groups).
+        """
+        entry = self.inventory.namespaces.get(name)
+        if entry is None or entry.labels is None:
+            return
+        self._set_selectors(entry, {})
+        for label_set in entry.label_sets.values():
+            for group in list(label_set.groups):
+                self._leave(group, label_set)
+        entry.labels = None
+        self._forget_if_unused(entry)
+
+    def _set_selectors(self, entry: NamespaceEntry, selectors: dict[NamespaceSelectorEntry, None]) -> None:
+        old = entry.selectors
+        entry.selectors = selectors
+        for selector in old.keys() - selectors.keys():
+            del selector.namespaces[entry]
+            for label_set in entry.label_sets.values():
+                for group in selector.groups.matching(label_set.labels):
+                    self._leave(group, label_set)
+        for selector in selectors.keys() - old.keys():
+            selector.namespaces[entry] = None
+            for label_set in entry.label_sets.values():
+                for group in selector.groups.matching(label_set.labels):
+                    self._enter(group, label_set)
+
+    def _enter(self, group: GroupEntry, label_set: LabelSet) -> None:
+        self._announce(group, label_set.pods.values(), present=True)
+        _join(group, label_set)
+
+    def _leave(self, group: GroupEntry, label_set: LabelSet) -> None:
+        del group.label_sets[label_set]
+        del label_set.groups[group]
+        self._announce(group, label_set.pods.values(), present=False)
+
+    def _forget_if_unused(self, entry: NamespaceEntry) -> None:
+        unused = entry.labels is None and not entry.label_sets
+        if unused and not entry.policies and not entry.groups:
+            self.inventory.namespaces.pop(entry.name, None)
+
+    # Policies
+
+    def put_policy(self, policy: NetworkPolicy) -> None:
+        """Add or replace a policy.
+
+        O(label sets its selectors are tried on + members of groups that are new).
+        """
+        old = self._policies.get(policy.key)
+        if old is not None and _same_meaning(old, policy):
+            return
+        rulesets = rulesets_of(policy)
+        for ruleset in rulesets:  # before the old ones are let go: a group of both stays as it is
+            self._acquire(ruleset)
+        if old is not None:
+            self._drop(old)
+        self._policies[policy.key] = policy
+        for ruleset in rulesets:
+            self.rulesets[ruleset.id] = ruleset
+            self._changes.rulesets.add(ruleset.id)
+        namespace = self.inventory.namespace(policy.namespace)
+        namespace.policies.add(policy.pod_selector, policy.key)
+        for label_set in namespace.label_sets.values():
+            if policy.pod_selector.matches(label_set.labels):
+                label_set.policies[policy.key] = policy
+                self._touch(label_set.pods.values())
+
+    def remove_policy(self, key: PodKey) -> None:
+        """Forget a policy; one that is not known is no error.
+
+        O(label sets it selects + members of groups only it used).
+        """
+        policy = self._policies.get(key)
+        if policy is not None:
+            self._drop(policy)
+
+    def _drop(self, policy: NetworkPolicy) -> None:
+        del self._policies[policy.key]
+        namespace = self.inventory.namespaces[policy.namespace]
+        namespace.policies.remove(policy.pod_selector, policy.key)
+        for label_set in namespace.label_sets.values():
+            if label_set.policies.pop(policy.key, None) is not None:
+                self._touch(label_set.pods.values())
+        for direction in sorted(set(policy.directions)):
+            ruleset = self.rulesets.pop(ruleset_id(policy, direction))
+            self._changes.rulesets.add(ruleset.id)
+            self._release(ruleset)
+        self._forget_if_unused(namespace)
+
+    # Groups
+
+    def _acquire(self, ruleset: PolicyRuleset) -> None:
+        for ref in groups_of(ruleset):
+            pods = ref.pods if isinstance(ref, NamedPortGroup) else ref
+            entry = self._groups.get(pods) or self._new_group(pods)
+            entry.users += 1
+            if isinstance(ref, NamedPortGroup):
+                self._use_name(entry, ref)
+
+    def _use_name(self, entry: GroupEntry, named: NamedPortGroup) -> None:
+        entry.named[named] = entry.named.get(named, 0) + 1
+        if entry.named[named] == 1:
+            self._announce_all(entry, named, present=True)
+
+    def _release(self, ruleset: PolicyRuleset) -> None:
+        for ref in groups_of(ruleset):
+            entry = self._groups[ref.pods if isinstance(ref, NamedPortGroup) else ref]
+            if isinstance(ref, NamedPortGroup):
+                self._stop_using_name(entry, ref)
+            entry.users -= 1
+            if not entry.users:
+                self._remove_group(entry)
+
+    def _stop_using_name(self, entry: GroupEntry, named: NamedPortGroup) -> None:
+        entry.named[named] -= 1
+        if not entry.named[named]:
+            self._announce_all(entry, named, present=False)
+            del entry.named[named]
+
+    def _announce_all(self, entry: GroupEntry, named: NamedPortGroup, *, present: bool) -> None:
+        if self._recording:
+            for endpoint in _members(entry, named):
+                self._changes.member(named, endpoint, present=present)
+
+    def _new_group(self, group: PodGroup) -> GroupEntry:
+        entry = self._groups[group] = GroupEntry(group)
+        if group.namespace_selector is None:
+            namespaces = [self.inventory.namespace(group.namespace)]
+            namespaces[0].groups.add(group.pod_selector, entry)
+        else:
+            selector = self._namespace_selector(group.namespace_selector)
+            selector.groups.add(group.pod_selector, entry)
+            selector.users += 1
+            namespaces = list(selector.namespaces)
+        for namespace in namespaces:
+            for label_set in namespace.label_sets.values():
+                if namespace.labels is not None and group.pod_selector.matches(label_set.labels):
+                    self._enter(entry, label_set)
+        return entry
+
+    def _remove_group(self, entry: GroupEntry) -> None:
+        for label_set in list(entry.label_sets):
+            self._leave(entry, label_set)
+        group = entry.group
+        del self._groups[group]
+        if group.namespace_selector is None:
+            namespace = self.inventory.namespaces[group.namespace]
+            namespace.groups.remove(group.pod_selector, entry)
+            self._forget_if_unused(namespace)
+            return
+        selector = self._namespace_selectors[group.namespace_selector]
+        selector.groups.remove(group.pod_selector, entry)
+        selector.users -= 1
+        if not selector.users:
+            self._remove_namespace_selector(selector)
+
+    def _namespace_selector(self, selector: LabelSelector) -> NamespaceSelectorEntry:
+        entry = self._namespace_selectors.get(selector)
+        if entry is None:
+            entry = self._namespace_selectors[selector] = NamespaceSelectorEntry(selector)
+            self._selector_index.add(selector, entry)
+            for namespace in self.inventory.namespaces.values():
+                if namespace.labels is not None and selector.matches(namespace.labels):
+                    namespace.selectors[entry] = None
+                    entry.namespaces[namespace] = None
+        return entry
+
+    def _remove_namespace_selector(self, entry: NamespaceSelectorEntry) -> None:
+        del self._namespace_selectors[entry.selector]
+        self._selector_index.remove(entry.selector, entry)
+        for namespace in entry.namespaces:
+            del namespace.selectors[entry]
+
+    # Nodes and results
+
+    def put_node(self, node: Node) -> None:
+        """Add or replace a node. O(1)."""
+        if self._nodes.get(node.name) != node:
+            self._nodes[node.name] = node
+            self._changes.nodes.add(node.name)
+
+    def remove_node(self, name: str) -> None:
+        """Forget a node; its pods stay until they are removed themselves. O(1)."""
+        if self._nodes.pop(name, None) is not None:
+            self._changes.nodes.add(name)
+
+    def nodes(self) -> tuple[str, ...]:
+        """Every node that is known or has a live pod, sorted; "" are the pods without one."""
+        return tuple(sorted({*self._nodes, *self.inventory.nodes()}))
+
+    def groups(self) -> tuple[GroupRef, ...]:
+        """Every group that some ruleset references."""
+        named = (ref for entry in self._groups.values() for ref in entry.named)
+        return (*self._groups, *named)
+
+    def members(self, group: PodGroup) -> frozenset[str]:
+        """The addresses of a group's live pods, both families. O(members).
+
+        Raises KeyError for a group nobody references.
+        """
+        return frozenset(address for live in self._groups[group].pods() for address in live.ips)
+
+    def endpoints(self, named: NamedPortGroup) -> frozenset[Endpoint]:
+        """The (address, protocol, port) of a named-port group. O(members).
+
+        Raises KeyError for a group nobody references.
+        """
+        return frozenset(_members(self._groups[named.pods], named))
+
+    def view(self, node: str) -> NodeView:
+        """All that a node must enforce. O(its pods + members of the groups it references)."""
+        pods = tuple(sorted(self._local_pod(live) for live in self.inventory.on_node(node)))
+        ids = sorted({ruleset for pod in pods for ruleset in pod.rulesets})
+        rulesets = {ruleset: self.rulesets[ruleset] for ruleset in ids}
+        refs = sorted({ref for ruleset in rulesets.values() for ref in groups_of(ruleset)}, key=_order)
+        return NodeView(
+            node=node,
+            pods=tuple(pod for pod in pods if pod.isolated),
+            rulesets=rulesets,
+            groups={ref: self.members(ref) for ref in refs if isinstance(ref, PodGroup)},
+            named_ports={ref: self.endpoints(ref) for ref in refs if isinstance(ref, NamedPortGroup)},
+            known=tuple(sorted({address for pod in pods for address in pod.ips})),
+            pod_cidrs=self._nodes[node].pod_cidrs if node in self._nodes else (),
+        )
+
+    def _local_pod(self, live: LivePod) -> LocalPod:
+        namespace, name = live.key
+        if live.label_set is None:
+            return LocalPod(namespace, name, live.ips, isolated=BOTH)
+        policies = live.label_set.policies.values()
+        ids = sorted(
+            ruleset_id(policy, direction) for policy in policies for direction in set(policy.directions)
+        )
+        isolated = {ruleset.direction for ruleset in ids}
+        return LocalPod(
+            namespace, name, live.ips, tuple(sorted(isolated)), tuple(ids), self._named_ports(live, ids)
+        )  # fmt: skip
+
+    def _named_ports(self, live: LivePod, ids: Iterable[RulesetId]) -> tuple[ContainerPort, ...]:
+        """The ports of a pod that its ingress rules name (rule 2.34); others would only make equal pods look different."""
+        named = {
+            (port.name, port.protocol)
+            for ruleset in ids
+            if ruleset.direction is Direction.INGRESS
+            for rule in self.rulesets[ruleset].rules
+            for port in rule.named
+        }
+        return tuple(sorted(port for port in live.ports if (port.name, port.protocol) in named))
+
+
+def _join(group: GroupEntry, label_set: LabelSet) -> None:
+    group.label_sets[label_set] = None
+    label_set.groups[group] = None
+
+
+def _is_member(group: GroupEntry, live: LivePod) -> bool:
+    return live.label_set is not None and live.label_set in group.label_sets
+
+
+def _members(entry: GroupEntry, named: NamedPortGroup) -> set[Endpoint]:
+    return {endpoint for live in entry.pods() for endpoint in _endpoints(live, named)}
+
+
+def _endpoints(live: LivePod, named: NamedPortGroup) -> list[Endpoint]:
+    return [
+        (address, port.protocol, port.port)
+        for port in live.ports
+        if port.name == named.name and port.protocol is named.protocol
+        for address in live.ips
+    ]
+
+
+def _same_meaning(old: NetworkPolicy, new: NetworkPolicy) -> bool:
+    return (old.pod_selector, set(old.directions), old.ingress, old.egress) == (
+        new.pod_selector, set(new.directions), new.ingress, new.egress
+    )  # fmt: skip
+
+
+def _order(ref: GroupRef) -> tuple[bool, PodGroup, str, int]:
+    if isinstance(ref, NamedPortGroup):
+        return True, ref.pods, ref.name, ref.protocol
+    return False, ref, "", 0

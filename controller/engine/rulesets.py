@@ -1,0 +1,153 @@
+"""What resolve produces: policies with their selectors turned into references to peer groups.
+
+A `PolicyRuleset` is one policy in one direction. It names groups and never lists their members, so a pod that
+comes or goes changes a group and no ruleset. A `NodeView` is everything one node needs, and nothing else: the
+input of `dataplane.compile`, whether it was computed here or received as custom resources.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct, field
+
+from controller.engine.identity import digest
+from controller.engine.tiers import Action, Tier
+from controller.objects.addresses import Cidr
+from controller.objects.kinds import ContainerPort, Direction, IPBlock, Protocol
+from controller.objects.labels import LabelSelector
+
+
+class PodGroup(Struct, frozen=True, order=True):
+    """The live pods one canonical selector picks; shared by every rule that asks the same.
+
+    Exactly one of `namespace` (a peer without namespaceSelector: the policy's own namespace, rule 2.12) and
+    `namespace_selector` (rules 2.13, 2.14) is set; the other is "" or None.
+    """
+
+    namespace: str
+    namespace_selector: LabelSelector | None
+    pod_selector: LabelSelector
+
+    @property
+    def id(self) -> str:
+        """A short name for the group, the same wherever it is computed: a digest of the canonical selectors."""
+        return digest(("pods", msgspec.json.encode(self).decode()))
+
+    def __str__(self) -> str:
+        where = (
+            f"namespaces {self.namespace_selector}" if self.namespace_selector is not None else self.namespace
+        )
+        return f"pods {self.pod_selector} in {where}"
+
+
+class NamedPortGroup(Struct, frozen=True, order=True):
+    """The (address, protocol, port) of every pod of a group that names this port with this protocol (rules 2.35, 2.36)."""
+
+    pods: PodGroup
+    name: str
+    protocol: Protocol
+
+    @property
+    def id(self) -> str:
+        """A short name for the group, as of `PodGroup`."""
+        return digest(("ports", self.pods.id, self.name, self.protocol.name))
+
+    def __str__(self) -> str:
+        return f"port {self.name}/{self.protocol.name} of {self.pods}"
+
+
+class PortRange(Struct, frozen=True, order=True):
+    """Destination ports first..last of one protocol; 0..65535 is every port of it."""
+
+    protocol: Protocol
+    first: int
+    last: int
+
+
+class NamedPort(Struct, frozen=True, order=True):
+    """A port by name: of the subject pod for ingress (rule 2.34), of the destination pod for egress (rule 2.35)."""
+
+    protocol: Protocol
+    name: str
+
+
+class RulesetRule(Struct, frozen=True):
+    """One rule: (any peer, or one of groups and blocks) and (any port of any protocol, or one of ports and
+    named).
+
+    `path` is the field path inside the policy (`spec.ingress[1]`). With `any_peer` (or `any_port`) the lists
+    are empty; without it, empty lists match nothing.
+    """
+
+    path: str
+    action: Action = Action.ACCEPT
+    any_peer: bool = False
+    groups: tuple[PodGroup, ...] = ()
+    blocks: tuple[IPBlock, ...] = ()
+    any_port: bool = False
+    ports: tuple[PortRange, ...] = ()
+    named: tuple[NamedPort, ...] = ()
+
+
+class RulesetId(Struct, frozen=True, order=True):
+    """Which policy, which direction; `str()` is `shop/allow-web ingress`.
+
+    Sorts in the order of evaluation.
+    """
+
+    tier: Tier
+    priority: int
+    namespace: str
+    name: str
+    direction: Direction
+
+    @property
+    def policy(self) -> str:
+        """The policy as users write it: `shop/allow-web`, or the bare name of a cluster-scoped one."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    def __str__(self) -> str:
+        return f"{self.policy} {self.direction.lower()}"
+
+
+class PolicyRuleset(Struct, frozen=True):
+    """One policy in one direction: ordered rules.
+
+    In the NetworkPolicy tier order does not matter (rule 2.7).
+    """
+
+    id: RulesetId
+    rules: tuple[RulesetRule, ...] = ()
+
+
+Endpoint = tuple[str, Protocol, int]
+"""(address, protocol, port): a member of a NamedPortGroup."""
+
+
+class LocalPod(Struct, frozen=True, order=True):
+    """A pod of the node. `isolated` states the directions in which a NetworkPolicy selects it, and is never
+    inferred from `rulesets` (an isolated pod may have none: quarantine). `named_ports` are those its ingress
+    rulesets mention.
+    """
+
+    namespace: str
+    name: str
+    ips: tuple[str, ...] = ()
+    isolated: tuple[Direction, ...] = ()
+    rulesets: tuple[RulesetId, ...] = ()
+    named_ports: tuple[ContainerPort, ...] = ()
+
+
+class NodeView(Struct, frozen=True):
+    """All that a node enforces.
+
+    Only pods that some policy concerns are listed; `known` holds every live local address.
+    """
+
+    node: str
+    pods: tuple[LocalPod, ...] = ()
+    rulesets: Mapping[RulesetId, PolicyRuleset] = field(default_factory=dict)
+    groups: Mapping[PodGroup, frozenset[str]] = field(default_factory=dict)
+    named_ports: Mapping[NamedPortGroup, frozenset[Endpoint]] = field(default_factory=dict)
+    known: tuple[str, ...] = ()
+    pod_cidrs: tuple[Cidr, ...] = ()

@@ -1,0 +1,61 @@
+"""Fields that Kubernetes does not know, with the field that was probably meant.
+
+The API server drops them (rule 2.63). Dropping one from a rule, a peer or a selector leaves a policy that says something
+else than its author wrote, often more; dropping one from the metadata loses nothing.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from controller.objects.names import shown, shown_key
+from controller.objects.report import Report
+
+_LONGEST_FIELD = 64
+
+
+def report_harmless(mapping: Mapping[str, object], known: frozenset[str], path: str, report: Report) -> None:
+    """Warns of fields whose loss leaves the meaning as it is."""
+    for key in unknown_keys(mapping, known):
+        remedy = suggestion(key, known) or "remove it"
+        report.warning("unknown-field", field_path(path, key), "Kubernetes has no such field here and drops it", remedy)
+
+
+def report_widening(
+    mapping: Mapping[str, object], known: frozenset[str], path: str, report: Report, hint: str = ""
+) -> None:
+    """Reports fields whose loss gives the policy another meaning. `hint` is said where no known field is alike."""
+    for key in unknown_keys(mapping, known):
+        report_one_widening(key, field_path(path, key), report, suggestion(key, known) or hint)
+
+
+def report_one_widening(key: str, path: str, report: Report, remedy: str) -> None:
+    """Reports one field whose loss gives the policy another meaning."""
+    report.error(
+        "unknown-field-widens",
+        path,
+        f"Kubernetes has no field {shown(key)} here; it drops it, and what is left may allow more than was meant",
+        remedy or "remove it, or move it to where it belongs",
+    )
+
+
+def unknown_keys(mapping: Mapping[str, object], known: frozenset[str]) -> list[str]:
+    """The keys that are not known, as texts, in order of writing."""
+    if mapping.keys() <= known:
+        return []
+    return [str(key) for key in mapping if key not in known]
+
+
+def suggestion(key: str, known: frozenset[str]) -> str:
+    """`did you mean podSelector?`, or "" where nothing is alike. Field names are case-sensitive."""
+    if len(key) > _LONGEST_FIELD:
+        return ""
+    for name in sorted(known):
+        if name.lower() == key.lower():
+            return f"field names are case-sensitive: write {name}"
+    close = get_close_matches(key, sorted(known), 1, 0.65)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def field_path(path: str, key: str) -> str:
+    """The path of a field, printable whatever its name is."""
+    return f"{path}.{shown_key(key)}" if path else shown_key(key)

@@ -1,0 +1,86 @@
+"""The fixture that judges a scenario, and the counts that a run ends with.
+
+A test hands its counts over as a property of its report, so that nothing is kept between tests.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+from tests.conformance.judging import judge
+from tests.conformance.scenario import Scenario, Suite
+
+PROPERTY = "conformance"
+SHOWN_FAULTS = 20
+
+Conforms = Callable[[Suite, Scenario], None]
+
+
+@pytest.fixture
+def conforms(record_property: Callable[[str, object], None]) -> Conforms:
+    """Judge a scenario of a suite: record the counts, and fail with what was wrong."""
+
+    def check(suite: Suite, scenario: Scenario) -> None:
+        counts = {"pairs": scenario.pairs, "evaluate": 0, "simulate": 0}
+        record_property(PROPERTY, (suite.name, len(suite.scenarios), suite.unit, counts))
+        score = judge(scenario)
+        counts |= {"evaluate": score.evaluate, "simulate": score.simulate}
+        first = "\n".join(score.faults[:SHOWN_FAULTS])
+        assert not score.faults, f"{len(score.faults)} faults, the first being:\n{first}"
+
+    return check
+
+
+class Tally(Struct):
+    """The counts of one suite in this run; `of` is how many tests the suite has."""
+
+    suite: str
+    of: int
+    unit: str
+    run: int = 0
+    passed: int = 0
+    pairs: int = 0
+    evaluate: int = 0
+    simulate: int = 0
+
+    def __str__(self) -> str:
+        left_out = f" ({self.of - self.run} tests not selected)" if self.run < self.of else ""
+        return (
+            f"{self.suite}: {self.passed}/{self.run} tests, {self.evaluate}/{self.pairs} {self.unit} (evaluate), "
+            f"{self.simulate}/{self.pairs} (simulate){left_out}"
+        )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """`conformance k8s-e2e-netpol: 48/48 tests, 506/506 pairs (evaluate), 506/506 (simulate)`, a line for each suite."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    lines = [*map(str, tallies(reports)), *skipped(terminalreporter.getreports("skipped"))]
+    if lines:
+        terminalreporter.section("conformance")
+    for line in lines:
+        terminalreporter.write_line(f"conformance {line}")
+
+
+def tallies(reports: Iterable[pytest.TestReport]) -> list[Tally]:
+    """The counts of every suite that ran."""
+    found: dict[str, Tally] = {}
+    for report in reports:
+        for key, value in report.user_properties if report.when == "call" else ():
+            if key == PROPERTY and isinstance(value, tuple):
+                suite, of, unit, counts = value
+                tally = found.setdefault(suite, Tally(suite, of, unit))
+                tally.run += 1
+                tally.passed += report.passed
+                tally.pairs += counts["pairs"]
+                tally.evaluate += counts["evaluate"]
+                tally.simulate += counts["simulate"]
+    return list(found.values())
+
+
+def skipped(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
+    """Every suite that did not run, and why."""
+    for report in reports:
+        if Path(__file__).parent in Path(report.fspath).absolute().parents and isinstance(report.longrepr, tuple):
+            yield report.longrepr[2].removeprefix("Skipped: ")

@@ -1,0 +1,310 @@
+"""Reading back: texts as iptables-save 1.8.9 (nft and legacy) and ipset 7.17 printed them."""
+
+import pytest
+
+from controller.dataplane.parse import ParseError, parse, parse_rules, parse_sets
+from controller.dataplane.render import HAIRPIN_BYTECODE
+from controller.dataplane.ruleset import (
+    AddressMatch,
+    AddressSet,
+    Chain,
+    ConnmarkMatch,
+    CtDirection,
+    CtDirectionMatch,
+    Drop,
+    Goto,
+    HairpinMatch,
+    Jump,
+    PortMatch,
+    ProtocolMatch,
+    Return,
+    Rule,
+    Ruleset,
+    SetConnmark,
+    SetMatch,
+    SetType,
+    Side,
+    UntrackedMatch,
+)
+
+HOST = 0xFFFFFFFF
+
+
+def mangle(*lines: str) -> str:
+    return "\n".join(["*mangle", ":PODGATE - [0:0]", ":PODGATE-D - [0:0]", *lines, "COMMIT", ""])
+
+
+def rule(body: str, family: int = 4) -> Rule:
+    """The one rule of a chain with this text after `-A PODGATE`."""
+    chains = parse_rules(mangle(f"-A PODGATE {body}"), family)
+    return next(chain for chain in chains if chain.name == "PODGATE").rules[0]
+
+
+@pytest.mark.parametrize(
+    ("family", "body", "expected"),
+    [
+        (4, "-s 10.0.0.0/8 -j DROP", AddressMatch(Side.SOURCE, 0x0A000000, 0xFF000000)),
+        (4, "-s 10.0.0.0/255.0.0.0 -j DROP", AddressMatch(Side.SOURCE, 0x0A000000, 0xFF000000)),
+        (4, "-d 10.0.0.1 -j DROP", AddressMatch(Side.DESTINATION, 0x0A000001, HOST)),
+        (4, "-s 0.0.0.5/0.0.0.15 -j DROP", AddressMatch(Side.SOURCE, 5, 15)),
+        (6, "-d ::5/::f -j DROP", AddressMatch(Side.DESTINATION, 5, 15)),
+        (6, "-s 8000::/1 -j DROP", AddressMatch(Side.SOURCE, 1 << 127, 1 << 127)),
+        (6, "-p ipv6-icmp -j DROP", ProtocolMatch(58)),
+        (6, "-p icmpv6 -j DROP", ProtocolMatch(58)),
+        (4, "-p 132 -j DROP", ProtocolMatch(132)),
+        (4, "-m connmark --mark 0x20000/0x1fff0000 -j DROP", ConnmarkMatch(0x20000, 0x1FFF0000)),
+        (4, "-m connmark ! --mark 0x20000 -j DROP", ConnmarkMatch(0x20000, 0xFFFFFFFF, negated=True)),
+        (4, "-m conntrack --ctdir REPLY -j DROP", CtDirectionMatch(CtDirection.REPLY)),
+        (4, "-m conntrack --ctstate UNTRACKED -j DROP", UntrackedMatch()),
+        (4, f'-m bpf --bytecode "{HAIRPIN_BYTECODE[4]}" -j DROP', HairpinMatch()),
+        (6, f'-m bpf --bytecode "{HAIRPIN_BYTECODE[6]}" -j DROP', HairpinMatch()),
+        (4, "-m set --match-set pg4-a dst,dst -j DROP", SetMatch("pg4-a", (Side.DESTINATION,) * 2)),
+        (4, "-m set ! --match-set pg4-a src -j DROP", SetMatch("pg4-a", (Side.SOURCE,), negated=True)),
+    ],
+)
+def test_every_spelling_of_a_match_is_one_value(family: int, body: str, expected: object) -> None:
+    assert rule(body, family) == Rule((expected,), Drop())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("body", "ranges"),
+    [
+        ("-m tcp --dport 80", ((80, 80),)),
+        ("-m tcp --dport 1000:2000", ((1000, 2000),)),
+        ("-m tcp", ((0, 65535),)),  # iptables-save leaves out a range of everything
+        ("-m multiport --dports 80", ((80, 80),)),
+        ("-m multiport --dports 80,443,1000:2000", ((80, 80), (443, 443), (1000, 2000))),
+    ],
+)
+def test_ports_are_read_from_both_matches(body: str, ranges: tuple[tuple[int, int], ...]) -> None:
+    assert rule(f"-p tcp {body} -j DROP") == Rule((ProtocolMatch(6), PortMatch(ranges)), Drop())
+
+
+def test_a_test_that_every_address_passes_is_none() -> None:
+    assert rule("-s 0.0.0.0/0 -j DROP") == Rule((), Drop())
+
+
+@pytest.mark.parametrize(
+    ("body", "target"),
+    [
+        ("-j PODGATE-D", Jump("PODGATE-D")),
+        ("-g PODGATE-D", Goto("PODGATE-D")),
+        ("-j RETURN", Return()),
+        ("-j CONNMARK --set-xmark 0x20000/0x1fff0000", SetConnmark(0x20000, 0x1FFF0000)),
+        ("-j CONNMARK --set-xmark 0x20000/0xffffffff", SetConnmark(0x20000, 0xFFFFFFFF)),
+    ],
+)
+def test_every_target_is_read(body: str, target: object) -> None:
+    assert rule(body) == Rule((), target)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "comment"),
+    [
+        ("plain", "plain"),
+        ('"shop/allow-web ingress[1]"', "shop/allow-web ingress[1]"),
+        (r'"a\"b\\c"', r'a"b\c'),
+        ('"-j RETURN"', "-j RETURN"),
+        ('""', ""),
+    ],
+)
+def test_comments_are_unquoted(text: str, comment: str) -> None:
+    assert rule(f"-m comment --comment {text} -j DROP").comment == comment
+
+
+def test_matches_come_back_in_canonical_order_wherever_the_tool_puts_them() -> None:
+    shuffled = rule(
+        '-m set --match-set pg4-a src -m comment --comment "x y" -p tcp -m tcp --dport 80 -d 10.0.0.1 -j DROP'
+    )
+
+    assert shuffled == rule(
+        '-d 10.0.0.1 -p tcp -m tcp --dport 80 -m set --match-set pg4-a src -m comment --comment "x y" -j DROP'
+    )
+
+
+def test_counters_are_skipped() -> None:
+    text = "*mangle\n:PODGATE - [12:345]\n[6:789] -A PODGATE -j DROP\nCOMMIT\n"
+
+    assert parse_rules(text, 4) == (Chain("PODGATE", (Rule((), Drop()),)),)
+
+
+def test_foreign_tables_chains_and_rules_are_skipped_unread() -> None:
+    text = r"""# Generated by iptables-save v1.8.9 on Sun Nov 22 08:12:19 2026
+*filter
+:FORWARD ACCEPT [0:0]
+-A FORWARD -j PODGATE
+COMMIT
+*mangle
+:FORWARD ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:PODGATEWAY - [0:0]
+:PODGATE - [0:0]
+-A FORWARD -m whatever --odd "unclosed
+-A FORWARD -m comment --comment "not ours -j PODGATE" -j ACCEPT
+-A FORWARD -j PODGATEWAY
+-A PODGATEWAY -m statistic --mode random -j TPROXY --on-port 1
+-A FORWARD -m comment --comment entry -j PODGATE
+-A FORWARD -j LOG --log-prefix "x -j PODGATE"
+-A PODGATE -j DROP
+COMMIT
+# Completed on Sun Nov 22 08:12:19 2026
+"""
+
+    assert parse_rules(text, 4) == (
+        Chain("FORWARD", (Rule((), Jump("PODGATE"), "entry"),)),
+        Chain("PODGATE", (Rule((), Drop()),)),
+    )
+
+
+def test_chains_are_sorted() -> None:
+    text = "*mangle\n:PODGATE-I - [0:0]\n:PODGATE-E - [0:0]\n:PODGATE - [0:0]\nCOMMIT\n"
+
+    assert [chain.name for chain in parse_rules(text, 4)] == ["PODGATE", "PODGATE-E", "PODGATE-I"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("-i eth0 -j DROP", "-i is nothing podgate writes"),
+        ("! -s 10.0.0.1/32 -j DROP", "! is nothing podgate writes"),
+        ("-m statistic --mode random -j DROP", "match statistic"),
+        ("-m conntrack --ctstate NEW -j DROP", "UNTRACKED is missing"),
+        ("-m conntrack --ctstate UNTRACKED --ctdir REPLY -j DROP", "--ctdir is nothing podgate writes"),
+        ("-m conntrack --ctdir BOTH -j DROP", "BOTH is no direction"),
+        ("-p gre -j DROP", "protocol gre"),
+        ("-p udp -m udp --sport 53 -j DROP", "--sport"),
+        ("-p tcp -m tcp --dport 70000 -j DROP", "no port ranges"),
+        ("-s fd00::1 -j DROP", "no IPv4 address"),
+        ("-s 10.0.0.0/33 -j DROP", "prefix length 33"),
+        ("-m connmark --mark 0x3/0x1 -j DROP", "bits outside its mask"),
+        ('-m bpf --bytecode "1,6 0 0 0" -j DROP', "another program"),
+        ("-m set --match-set pg4-a src,dst,dst -j DROP", "takes an address"),
+        ("-m set --match-set kube src -j DROP", "no set name"),
+        ("-m set --match-set pg4-a up -j DROP", "something unknown"),
+        ("-j ACCEPT", "ACCEPT is no target"),
+        ("-j CONNMARK --save-mark", "--set-xmark is missing"),
+        ("-s 10.0.0.1/32", "no target"),
+        ("-m comment --comment", "ends too early"),
+        ('-m comment --comment "open -j DROP', "a quote is not closed"),
+    ],
+)
+def test_an_own_rule_that_cannot_be_read_is_an_error(body: str, reason: str) -> None:
+    with pytest.raises(ParseError) as raised:
+        rule(body)
+
+    assert reason in raised.value.reason
+    assert raised.value.line_number == 4
+    assert raised.value.text == f"-A PODGATE {body}"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("*mangle\n-A PODGATE -j DROP\nCOMMIT\n", "not declared"),
+        ("*mangle\n:PODGATE - [0:0]\n-I FORWARD 1 -j PODGATE\nCOMMIT\n", "only -A"),
+        ("*mangle\n:PODGATE - [0:0]\n-A FORWARD -i eth0 -j PODGATE\nCOMMIT\n", "-i is nothing"),
+        ("-A PODGATE -j DROP\n", "outside of a table"),
+        ("*mangle\n:PODGATE - [0:0]\n", "without COMMIT"),
+    ],
+)
+def test_a_text_that_is_no_whole_table_is_an_error(text: str, reason: str) -> None:
+    with pytest.raises(ParseError, match=reason):
+        parse_rules(text, 4)
+
+
+def test_an_error_shows_the_place_and_the_text() -> None:
+    with pytest.raises(ParseError) as raised:
+        rule("-i eth0 -j DROP")
+
+    assert str(raised.value) == "line 4: -i is nothing podgate writes: '-A PODGATE -i eth0 -j DROP'"
+
+
+# Sets
+
+SAVED_SETS = """\
+create kube-set hash:ip family inet hashsize 1024 maxelem 65536 timeout 300 bucketsize 12 initval 0x1
+add kube-set 10.9.9.9 timeout 17
+create pg4-web hash:ip,port family inet hashsize 64 maxelem 1048576 bucketsize 12 initval 0xd4dc02d8
+add pg4-web 10.0.0.10,sctp:80
+add pg4-web 10.0.0.9,tcp:443
+add pg4-web 10.0.0.9,tcp:80
+add pg4-web 10.0.0.9,udp:0
+create pg4-blocks hash:net family inet hashsize 128 maxelem 1048576 bucketsize 12 initval 0x7e3d59bb
+add pg4-blocks 10.0.0.2
+add pg4-blocks 10.0.0.0/25
+create pg6-known hash:ip family inet6 hashsize 64 maxelem 1048576 bucketsize 12 initval 0x8bbf1fd7
+add pg6-known fd00::10
+add pg6-known fd00::9
+"""
+
+
+def test_sets_and_entries_come_back_sorted_by_number() -> None:
+    assert parse_sets(SAVED_SETS, 4) == (
+        AddressSet("pg4-blocks", SetType.NETWORKS, ("10.0.0.0/25", "10.0.0.2")),
+        AddressSet(
+            "pg4-web",
+            SetType.ENDPOINTS,
+            ("10.0.0.9,tcp:80", "10.0.0.9,tcp:443", "10.0.0.9,udp:0", "10.0.0.10,sctp:80"),
+        ),
+    )
+
+
+def test_sets_of_the_other_family_are_skipped() -> None:
+    assert parse_sets(SAVED_SETS, 6) == (AddressSet("pg6-known", SetType.ADDRESSES, ("fd00::9", "fd00::10")),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "canonical"),
+    [
+        ("hash:net", "10.0.0.2/32", "10.0.0.2"),
+        ("hash:net", "10.0.0.77/25", "10.0.0.0/25"),
+        ("hash:ip", "10.0.0.2/32", "10.0.0.2"),
+        ("hash:ip,port", "10.0.0.2,6:80", "10.0.0.2,tcp:80"),
+    ],
+)
+def test_entries_are_brought_to_one_spelling(kind: str, written: str, canonical: str) -> None:
+    text = f"create pg4-a {kind} family inet hashsize 64 maxelem 1048576 -exist\nadd pg4-a {written} -exist\n"
+
+    assert parse_sets(text, 4)[0].entries == (canonical,)
+
+
+def test_flush_empties_and_an_entry_added_twice_is_there_once() -> None:
+    text = (
+        "create pg4-a hash:ip family inet\nadd pg4-a 10.0.0.1\nflush pg4-a\n"
+        + "add pg4-a 10.0.0.2 -exist\n" * 2
+    )
+
+    assert parse_sets(text, 4)[0].entries == ("10.0.0.2",)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("create pg4-a hash:ip family inet6 hashsize 64\n", "no set podgate creates"),
+        ("create pg4-a hash:mac hashsize 64\n", "no set podgate creates"),
+        ("create pg4-a hash:ip family inet hashsize 64 timeout 9\n", "no set podgate creates"),
+        ("add pg4-a 10.0.0.1\n", "not created"),
+        ("create pg4-a hash:ip family inet\nadd pg4-a 10.0.0.1 timeout 3\n", "without options"),
+        ("create pg4-a hash:ip family inet\nswap pg4-a pg4-b\n", "only create, flush and add"),
+        ("create pg4-a hash:ip family inet\nadd pg4-a 10.0.0.0/24\n", "no entry of a hash:ip set"),
+        ("create pg4-a hash:ip family inet\nadd pg4-a 10.0.0.1,tcp:80\n", "no entry of a hash:ip set"),
+        ("create pg4-a hash:net family inet\nadd pg4-a fd00::1\n", "no IPv4 address"),
+        ("create pg4-a hash:ip,port family inet\nadd pg4-a 10.0.0.1,80\n", "protocol 80"),
+        ("create pg4-a hash:ip,port family inet\nadd pg4-a 10.0.0.1,icmp:8\n", "no protocol and port"),
+    ],
+)
+def test_an_own_set_that_cannot_be_read_is_an_error(text: str, reason: str) -> None:
+    with pytest.raises(ParseError, match=reason):
+        parse_sets(text, 4)
+
+
+def test_a_comment_line_belongs_to_the_set_it_names() -> None:
+    text = "# pg4-a: pods app=web: all\n# else\ncreate pg4-a hash:ip family inet\n"
+
+    assert [each.comment for each in parse_sets(text, 4)] == ["pods app=web: all"]
+
+
+def test_rules_and_sets_make_a_ruleset() -> None:
+    ruleset = parse(mangle(), SAVED_SETS, 6)
+
+    assert ruleset == Ruleset(6, (Chain("PODGATE"), Chain("PODGATE-D")), parse_sets(SAVED_SETS, 6))
