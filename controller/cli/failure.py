@@ -8,4 +8,4 @@ ERROR = 2
 
 
 class CommandError(Exception):
-    """Said to the user as one line on standard error, exit code 2: names the thing, what is wrong, what to do."""
+    """One line for the user on standard error, exit code 2: the thing, what is wrong, what to do."""

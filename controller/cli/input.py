@@ -1,8 +1,8 @@
 """Reading manifests for a verb: the shared options, and what is said about bad input.
 
-Every verb treats bad input alike: diagnostics go to standard error, the bad part is quarantined (its pods stay isolated) and the
-exit code is 2 whatever the answer. A document that could not be read at all has no pods to quarantine: verbs that
-give verdicts refuse to answer then.
+Every verb treats bad input alike: diagnostics go to standard error, the bad part is quarantined (its pods
+stay isolated) and the exit code is 2 whatever the answer. A document that could not be read at all has no
+pods to quarantine: verbs that give verdicts refuse to answer then.
 """
 
 import sys
@@ -19,7 +19,7 @@ from controller.objects.read import Reading, read
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-class _CidrList(click.ParamType):
+class _CidrList(click.ParamType[tuple[Cidr, ...]]):
     """`10.244.0.0/16,fd00:10:244::/56`."""
 
     name = "cidr[,cidr]"
@@ -56,7 +56,9 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Where pods without an address get one, if no Node says so. [10.244.0.0/16]",
         ),
         click.option("--strict", is_flag=True, help="Fail on any finding about the input, warnings too."),
-        click.option("--no-color", is_flag=True, help="Plain text; NO_COLOR in the environment does the same."),
+        click.option(
+            "--no-color", is_flag=True, help="Plain text; NO_COLOR in the environment does the same."
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -76,9 +78,14 @@ def read_manifests(
     pod_cidrs: tuple[Cidr, ...],
     strict: bool,
 ) -> Reading:
-    """Read, and raise CommandError where nothing was named or --strict finds fault. Diagnostics are left to `report`."""
+    """Read, and raise CommandError where nothing was named or --strict finds fault.
+
+    Diagnostics are left to `report`.
+    """
     if not paths and not kustomize:
-        raise CommandError("nothing to read: name manifests with -f FILE|DIR|- or a kustomization with -k DIR")
+        raise CommandError(
+            "nothing to read: name manifests with -f FILE|DIR|- or a kustomization with -k DIR"
+        )
     reading = read(paths, recursive=recursive, kustomize=kustomize, pod_cidrs=pod_cidrs, stdin=sys.stdin)
     if strict and any(finding.severity is not Severity.INFO for finding in reading.findings):
         report(reading.findings)
@@ -102,4 +109,6 @@ def require_readable(reading: Reading) -> None:
     """Raises CommandError where a document could not be read at all: it may have been a policy."""
     if reading.unreadable:
         report(reading.findings)
-        raise CommandError("some input could not be read (above), so any answer could be wrong; mend it first")
+        raise CommandError(
+            "some input could not be read (above), so any answer could be wrong; mend it first"
+        )

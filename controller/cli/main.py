@@ -1,7 +1,7 @@
 """The `podgate` command: finds the verb, runs it, turns every failure into one readable line.
 
-Verbs are imported when they are called: start-up time is part of every answer. Exit codes are the same for all of
-them: 0 clean, 1 findings, denied or differences, 2 an error in the input or in the call.
+Verbs are imported when they are called: start-up time is part of every answer. Exit codes are the same for
+all of them: 0 clean, 1 findings, denied or differences, 2 an error in the input or in the call.
 """
 
 import importlib
@@ -77,7 +77,9 @@ def main() -> NoReturn:
     except Exception as error:
         if os.environ.get("PODGATE_DEBUG"):
             raise
-        _fail(f"internal error: {type(error).__name__}: {error}; PODGATE_DEBUG=1 shows where, please report it")
+        _fail(
+            f"internal error: {type(error).__name__}: {error}; PODGATE_DEBUG=1 shows where, please report it"
+        )
     sys.exit(status or 0)
 
 

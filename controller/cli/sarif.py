@@ -1,7 +1,7 @@
 """SARIF 2.1.0: the form in which code hosts show findings beside the lines of a change.
 
-Any verb that can say "this line, because" fills in `Rule`s and `Result`s; what the format demands beyond that (URIs,
-rule indexes, fingerprints that survive moved lines) is known here only.
+Any verb that can say "this line, because" fills in `Rule`s and `Result`s; what the format demands beyond that
+(URIs, rule indexes, fingerprints that survive moved lines) is known here only.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,9 +47,9 @@ class Rule(Struct, frozen=True):
 class Result(Struct, frozen=True, kw_only=True):
     """One thing to show. `rule` is the id of a `Rule`.
 
-    `object` is what it speaks of (`NetworkPolicy shop/web`), `path` the field inside it; together with the rule and
-    `identity` they make the fingerprint by which a later run recognises the result although its line moved. Set
-    `identity` where several results of one rule speak of one field.
+    `object` is what it speaks of (`NetworkPolicy shop/web`), `path` the field inside it. With the rule and
+    `identity` they make the fingerprint by which a later run recognises the result although its line moved;
+    set `identity` where several results of one rule speak of one field.
     """
 
     rule: str
@@ -64,7 +64,7 @@ class Result(Struct, frozen=True, kw_only=True):
 def sarif_text(rules: Iterable[Rule], results: Sequence[Result]) -> str:
     """A SARIF log with one run, as indented JSON that ends in a newline.
 
-    Only rules that a result names are listed. Raises KeyError where a result names a rule that is not among `rules`.
+    Only rules that a result names are listed. Raises KeyError where a result names one that is not there.
     """
     used = {result.rule for result in results}
     listed = [rule for rule in rules if rule.id in used]

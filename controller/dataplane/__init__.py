@@ -1,0 +1,1 @@
+"""What the kernel is told: rulesets as values, compiled, rendered, parsed and simulated."""

@@ -1,8 +1,11 @@
-"""A node's view -> the chains and sets of one family. Pure and deterministic: equal views give equal rulesets.
+"""A node's view -> the chains and sets of one family.
 
-The layout (docs/dataplane.md): `PODGATE` judges a connection once and marks it; `PODGATE-E` and `PODGATE-I` find the profile of
-the source and the destination pod by plain address compares; a profile is the rule list that pods with equal rules share. RETURN
-allows, `PODGATE-D` denies, nothing ever ACCEPTs, so egress of one pod and ingress of another are both asked (rule 2.8).
+Pure and deterministic: equal views give equal rulesets.
+
+The layout (docs/dataplane.md): `PODGATE` judges a connection once and marks it; `PODGATE-E` and `PODGATE-I`
+find the profile of the source and the destination pod by plain address compares; a profile is the rule list
+that pods with equal rules share. RETURN allows, `PODGATE-D` denies, nothing ever ACCEPTs, so egress of one
+pod and ingress of another are both asked (rule 2.8).
 """
 
 import socket
@@ -54,13 +57,19 @@ class _Placed(Struct, frozen=True, order=True):
 
 
 def compile_node(view: NodeView, settings: Settings = DEFAULTS) -> tuple[Ruleset, Ruleset]:
-    """The rulesets of both families, IPv4 first. O(local pods x their rules + members of the referenced groups)."""
+    """The rulesets of both families, IPv4 first.
+
+    O(local pods x their rules + members of the referenced groups).
+    """
     ipv4, ipv6 = (compile_family(view, family, settings) for family in FAMILIES)
     return ipv4, ipv6
 
 
 def compile_family(view: NodeView, family: int, settings: Settings = DEFAULTS) -> Ruleset:
-    """The ruleset of one family; the entry chains are there even when no pod is isolated, as they carry the generation."""
+    """The ruleset of one family.
+
+    The entry chains are there even when no pod is isolated, as they carry the generation.
+    """
     profiles = ProfileCompiler(view, family, settings)
     chains = [*_entry_chains(family, settings)]
     sets: list[AddressSet] = []
@@ -156,10 +165,11 @@ def _dispatch_chains(
     view: NodeView, family: int, direction: Direction, placed: list[_Placed], settings: Settings
 ) -> Iterator[Chain]:
     split = _split(placed, depth=0)
-    rules = [_bucket_rule(family, direction, nibbles) for nibbles in sorted(split)]
+    rules = [_bucket_rule(direction, nibbles) for nibbles in sorted(split)]
     gate = [_gate_rule(family, direction)] if family in settings.gates else []
     unknown = [*_unknown_rules(view, family, direction)] if settings.unknown_pods_denied else []
-    # Behind the buckets unknown pods cost isolated ones nothing; a gate would let them out, so there they come first.
+    # Behind the buckets unknown pods cost isolated ones nothing; a gate would let them out, so there they
+    # come first.
     ordered = [*unknown, *gate, *rules] if gate else [*rules, *unknown]
     yield Chain(names.dispatch(direction), tuple(ordered))
     for nibbles, members in split.items():
@@ -175,7 +185,7 @@ def _bucket_chains(
         yield Chain(name, tuple(_pod_rules(family, direction, members, settings)))
         return
     split = _split(members, depth=len(nibbles))
-    yield Chain(name, tuple(_bucket_rule(family, direction, nibbles + nibble) for nibble in sorted(split)))
+    yield Chain(name, tuple(_bucket_rule(direction, nibbles + nibble) for nibble in sorted(split)))
     for nibble, fewer in split.items():
         yield from _bucket_chains(family, direction, nibbles + nibble, fewer, settings)
 
@@ -188,7 +198,7 @@ def _split(placed: Iterable[_Placed], depth: int) -> dict[str, list[_Placed]]:
     return found
 
 
-def _bucket_rule(family: int, direction: Direction, nibbles: str) -> Rule:
+def _bucket_rule(direction: Direction, nibbles: str) -> Rule:
     """Compares the last of the digits only: the ones before it were compared on the way here."""
     shift = 4 * (len(nibbles) - 1)
     match = AddressMatch(_SIDES[direction], int(nibbles[-1], 16) << shift, 15 << shift)

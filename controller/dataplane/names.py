@@ -1,7 +1,7 @@
-"""Names of chains and sets: content-addressed, short enough for the kernel, the same on every node and in every run.
+"""Names of chains and sets: content-addressed, short enough for the kernel, the same on every node.
 
-A name is a hash of what the thing *is* (the rules of a profile, the identity of a peer list), so a thing that did not change keeps
-its name, its counters and its place in the kernel (docs/dataplane.md).
+A name is a hash of what the thing *is* (the rules of a profile, the identity of a peer list), so a thing that
+did not change keeps its name, its counters and its place in the kernel (docs/dataplane.md).
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ def dispatch(direction: Direction) -> str:
 
 
 def bucket(direction: Direction, nibbles: str) -> str:
-    """The pods whose address ends in these hexadecimal digits, last digit first: `PODGATE-E7`, then `PODGATE-E7A`."""
+    """Pods whose address ends in these hexadecimal digits, last digit first: `PODGATE-E7`, `PODGATE-E7A`."""
     return f"{dispatch(direction)}{nibbles.upper()}"
 
 

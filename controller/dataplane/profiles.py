@@ -1,7 +1,8 @@
 """Profiles: the rule list of one direction of a pod, compiled once for all pods that share it.
 
-A rule of a policy is a product, peers x ports. Each side becomes a few alternatives (a set, a block; a port list), and every
-pair of alternatives one rule, ports before sets, as a failed port test costs a fifth of a set lookup.
+A rule of a policy is a product, peers x ports. Each side becomes a few alternatives (a set, a block; a port
+list), and every pair of alternatives one rule, ports before sets, as a failed port test costs a fifth of a
+set lookup.
 """
 
 import socket
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from controller.dataplane import names
-from controller.dataplane.render import safe_comment
+from controller.dataplane.render import safe_comment, safe_line
 from controller.dataplane.ruleset import (
     AddressMatch,
     AddressSet,
@@ -27,6 +28,8 @@ from controller.dataplane.ruleset import (
     Target,
 )
 from controller.dataplane.settings import Settings
+from controller.dataplane.validity import MULTIPORT_SLOTS, port_slots
+from controller.dataplane.words import Entry, format_entry
 from controller.engine.intervals import Interval, IntervalSet, to_prefixes
 from controller.engine.rulesets import (
     LocalPod,
@@ -39,11 +42,8 @@ from controller.engine.rulesets import (
 )
 from controller.engine.tiers import Action, Tier
 from controller.engine.translate import ALL_PODS, LAST_PORT
-from controller.objects.addresses import BITS, format_address
+from controller.objects.addresses import BITS
 from controller.objects.kinds import ContainerPort, Direction, Protocol
-
-MULTIPORT_SLOTS = 15
-"""What one multiport match holds; a range takes two."""
 
 Matches = tuple[Match, ...]
 _Key = tuple[Direction, bool, tuple[RulesetId, ...], tuple[ContainerPort, ...]]
@@ -84,7 +84,7 @@ class ProfileCompiler:
         ids: tuple[RulesetId, ...],
         ports: tuple[ContainerPort, ...],
     ) -> str:
-        """Tiers from last to first, since a tier that is passed on from goes to the chain of the next (rules 4.11, 4.15)."""
+        """Tiers from last to first: a rule that passes goes to the next tier's chain (rules 4.11, 4.15)."""
         last = Tier.NETWORK_POLICY if isolated else Tier.BASELINE  # rule 4.16
         tail: tuple[Rule, ...] = (Rule((), Goto(names.DENY), "isolated"),) if isolated else ()
         for tier in (last, Tier.ADMIN):
@@ -140,7 +140,7 @@ class ProfileCompiler:
         yield from self._blocks(rule, side)
 
     def _blocks(self, rule: RulesetRule, side: Side) -> Iterator[Matches]:
-        """The union of the blocks, each without its own excepts (rule 2.20), of this family only (rule 2.21)."""
+        """The union of this family's blocks, each without its own excepts (rules 2.20, 2.21)."""
         space = IntervalSet()
         for block in rule.blocks:
             if block.cidr.family == self._family:
@@ -156,7 +156,7 @@ class ProfileCompiler:
         yield (SetMatch(self._block_set(prefixes), (side,)),)
 
     def _named_products(self, rule: RulesetRule) -> Iterator[Matches]:
-        """Egress to a port by name: (address, protocol, port) of the pods that have it, in one lookup (rule 2.35)."""
+        """Egress to a port by name: the pods that have it, address and port in one lookup (rule 2.35)."""
         both = (Side.DESTINATION, Side.DESTINATION)
         protocols = {named.protocol for named in rule.named}
         known = (ProtocolMatch(protocols.pop()),) if len(protocols) == 1 else ()
@@ -176,12 +176,15 @@ class ProfileCompiler:
             separator = ":" if self._family == 6 else "."
             found = {ip for group in groups for ip in self._view.groups[group] if separator in ip}
             self._sets[name] = AddressSet(
-                name, SetType.ADDRESSES, tuple(sorted(found, key=_packed)), "; ".join(map(str, groups))
+                name,
+                SetType.ADDRESSES,
+                tuple(sorted(found, key=_packed)),
+                safe_line("; ".join(map(str, groups))),
             )
         return name
 
     def _block_set(self, prefixes: list[tuple[int, int]]) -> str:
-        entries = tuple(f"{format_address(self._family, network)}/{prefix}" for network, prefix in prefixes)
+        entries = tuple(format_entry(Entry(network, prefix), self._family) for network, prefix in prefixes)
         name = names.address_set(self._family, ["blocks", *entries])
         self._sets[name] = AddressSet(name, SetType.NETWORKS, entries, "IP blocks without their excepts")
         return name
@@ -198,7 +201,9 @@ class ProfileCompiler:
                 if separator in ip
             }
             entries = (f"{ip},{protocol.name.lower()}:{port}" for _, ip, protocol, port in sorted(found))
-            self._sets[name] = AddressSet(name, SetType.ENDPOINTS, tuple(entries), "; ".join(map(str, refs)))
+            self._sets[name] = AddressSet(
+                name, SetType.ENDPOINTS, tuple(entries), safe_line("; ".join(map(str, refs)))
+            )
         return name
 
 
@@ -211,7 +216,10 @@ def _lookups(matches: Matches) -> Matches:
 
 
 def _ports(rule: RulesetRule, direction: Direction, own: tuple[ContainerPort, ...]) -> Iterator[Matches]:
-    """The numeric ports of a rule as few matches as possible; ingress names are numbers of the subject pod (rule 2.34)."""
+    """The numeric ports of a rule as few matches as possible.
+
+    Ingress names are numbers of the subject pod (rule 2.34).
+    """
     if rule.any_port:
         yield ()
         return
@@ -232,12 +240,12 @@ def _slots(ports: IntervalSet) -> Iterator[tuple[Interval, ...]]:
     """The ranges in groups that each fit one multiport match."""
     group: list[Interval] = []
     used = 0
-    for first, last in ports:
-        need = 1 if first == last else 2
+    for interval in ports:
+        need = port_slots((interval,))
         if used + need > MULTIPORT_SLOTS:
             yield tuple(group)
             group, used = [], 0
-        group.append((first, last))
+        group.append(interval)
         used += need
     if group:
         yield tuple(group)

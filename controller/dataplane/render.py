@@ -4,8 +4,8 @@ The text is part of the product: people read it with `podgate render`, and the a
 It is the same for iptables-nft and iptables-legacy, equal rulesets give equal bytes, and nothing taken from
 an object (a policy name in a comment) can end a line or a quoted string.
 
-`parse.parse` reads it back: the same ruleset, if its matches stand in `canonical_order`, its comments are
-their own `safe_comment`, and its chains, sets and entries are sorted.
+`parse.parse` reads it back: the same ruleset, if matches stand in `canonical_order`, comments of rules are
+their own `safe_comment` and those of sets their own `safe_line`, and chains, sets and entries are sorted.
 """
 
 import re
@@ -68,6 +68,7 @@ Classic BPF; offsets count from the start of the IP header.
 """
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9 _./:,=+@#\[\]()<>*-]")
+_UNPRINTABLE = re.compile(r"[^ -~]")
 _ENTRY = re.compile(r"[0-9a-z.:/,]+", re.ASCII)
 
 
@@ -103,14 +104,7 @@ def rule_text(rule: Rule, family: int) -> str:
     '-p tcp -m tcp --dport 80 -m comment --comment "shop/allow-web ingress[0]" -j RETURN'
     """
     check_rule(rule, family)
-    protocol = next((PROTOCOLS[each.number] for each in rule.matches if isinstance(each, ProtocolMatch)), "")
-    words = [_match_text(match, family, protocol) for match in canonical_order(rule.matches)]
-    comment = safe_comment(rule.comment)
-    if comment:
-        # Last, although people would like it first: iptables runs it as a match of its own (22 ns legacy, 45
-        # ns nft), which only packets that match the rule have to pay here.
-        words.append(f'-m comment --comment "{comment}"')
-    return " ".join([*words, _target_text(rule.target)])
+    return _checked_text(rule, family)
 
 
 def canonical_order(matches: Iterable[Match]) -> tuple[Match, ...]:
@@ -132,11 +126,34 @@ def safe_comment(text: str) -> str:
     text = _UNSAFE.sub("_", text).strip(" ")
     if text.startswith("-"):
         text = f"_{text[1:]}"
+    return _shortened(text)
+
+
+def safe_line(text: str) -> str:
+    """The text on one line of printable ASCII, 255 at most: what the comment of a set may be; idempotent.
+
+    It stands on a line that ipset skips whole, so nothing in it needs quoting. Anything else becomes `_`.
+    """
+    return _shortened(_UNPRINTABLE.sub("_", text).strip(" "))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= COMMENT_MAX else f"{text[: COMMENT_MAX - 3]}..."
 
 
 def _chain_lines(chain: Chain, family: int) -> Iterator[str]:
-    return (f"-A {chain.name} {rule_text(rule, family)}" for rule in chain.rules)
+    return (f"-A {chain.name} {_checked_text(rule, family)}" for rule in chain.rules)
+
+
+def _checked_text(rule: Rule, family: int) -> str:
+    protocol = next((PROTOCOLS[each.number] for each in rule.matches if isinstance(each, ProtocolMatch)), "")
+    words = [_match_text(match, family, protocol) for match in canonical_order(rule.matches)]
+    comment = safe_comment(rule.comment)
+    if comment:
+        # Last, although people would like it first: iptables runs it as a match of its own (22 ns legacy, 45
+        # ns nft), which only packets that match the rule have to pay here.
+        words.append(f'-m comment --comment "{comment}"')
+    return " ".join([*words, _target_text(rule.target)])
 
 
 _ORDER = (
@@ -213,7 +230,7 @@ def _set_lines(each: AddressSet, family: int) -> Iterator[str]:
     check_set_name(each.name, family)
     if len(each.entries) > SET_MAXELEM:
         raise RulesetError(f"set {each.name} has {len(each.entries)} entries, more than {SET_MAXELEM}")
-    comment = safe_comment(each.comment)
+    comment = safe_line(each.comment)
     if comment:
         yield f"# {each.name}: {comment}"
     kind = f"{each.type} family {SET_FAMILIES[family]}"

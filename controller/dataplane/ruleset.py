@@ -10,7 +10,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 TABLE = "mangle"
-"""The one table podgate writes (docs/dataplane.md: cheap legacy commits, no foreign ACCEPT can pre-empt a DROP)."""
+"""The one table podgate writes: cheap legacy commits, and no foreign ACCEPT can pre-empt a DROP."""
 
 CHAIN_NAME_MAX = 28
 SET_NAME_MAX = 31
@@ -156,9 +156,9 @@ class SetType(StrEnum):
 
 
 class AddressSet(Struct, frozen=True):
-    """An ipset. Entries are canonical ipset texts, sorted by address: `10.0.0.1`, `10.0.0.0/25`,
-    `10.0.0.1,tcp:80`.
+    """An ipset.
 
+    Entries are canonical ipset texts, sorted by address: `10.0.0.1`, `10.0.0.0/25`, `10.0.0.1,tcp:80`.
     `comment` says what is in it, for people; ipset itself does not store it.
     """
 

@@ -3,11 +3,14 @@
 from msgspec import Struct
 
 DEFAULT_MARK_MASK = 0x1FFF0000
-"""12 bits of generation above one DENY bit (docs/dataplane.md); other programs' mark bits are never touched."""
+"""12 bits of generation above one DENY bit (docs/dataplane.md).
+
+Other programs' mark bits are never touched.
+"""
 
 
 class MarkLayout(Struct, frozen=True):
-    """Which bits of the connection mark are ours: one contiguous run, the lowest bit is DENY, the rest the generation.
+    """Which bits of the connection mark are ours: one run, its lowest bit is DENY, the others the generation.
 
     Raises ValueError for a mask that is not one run of at least two bits inside 32.
     """
@@ -30,7 +33,10 @@ class MarkLayout(Struct, frozen=True):
         return self.mask // self.deny // 2
 
     def value(self, generation: int, *, denied: bool = False) -> int:
-        """The mark of a connection that was judged in a generation. Raises ValueError for a number out of range."""
+        """The mark of a connection that was judged in a generation.
+
+        Raises ValueError for a number out of range.
+        """
         if not 1 <= generation <= self.generations:
             raise ValueError(f"generation {generation} is not in 1..{self.generations}")
         return generation * self.deny * 2 | (self.deny if denied else 0)
@@ -39,11 +45,12 @@ class MarkLayout(Struct, frozen=True):
 class Settings(Struct, frozen=True):
     """How a node view becomes rules.
 
-    `generation` marks connections judged by these rules. `gate` puts one set lookup before the dispatch of a family, which
-    pays on iptables-nft with IPv6, where an address compare costs 33 to 46 ns. `unknown_pods_denied` drops traffic of addresses
-    in the node's pod CIDRs that belong to no known pod. `own_node_egress_allowed` exempts pods talking to their own
-    node from egress policies (rule 2.41). `hairpin_by_bpf` off replaces the one xt_bpf rule by a rule per pod, for
-    kernels without it. `bucket_size`: a dispatch chain longer than this is split by the next digit of the address.
+    `generation` marks connections judged by these rules. `gate` puts one set lookup before the dispatch of a
+    family, which pays on iptables-nft with IPv6, where an address compare costs 33 to 46 ns.
+    `unknown_pods_denied` drops traffic of addresses in the node's pod CIDRs that belong to no known pod.
+    `own_node_egress_allowed` exempts pods talking to their own node from egress policies (rule 2.41).
+    `hairpin_by_bpf` off replaces the one xt_bpf rule by a rule per pod, for kernels without it.
+    `bucket_size`: a dispatch chain longer than this is split by the next digit of the address.
     """
 
     generation: int = 1

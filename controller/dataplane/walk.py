@@ -1,7 +1,7 @@
-"""The way of a connection's first packet through the nodes of a cluster: which hooks it meets, and what the rules there do.
+"""A connection's first packet on its way through the cluster: which hooks it meets, what the rules there do.
 
-`Network` compiles what every node would hold and lets packets walk through it. It is the second, independent path to
-a verdict (the first is `engine.evaluate`), and it is what `explain --rules` shows.
+`Network` compiles what every node would hold and lets packets walk through it. It is the second, independent
+path to a verdict (the first is `engine.evaluate`), and it is what `explain --rules` shows.
 """
 
 from collections.abc import Iterator
@@ -65,8 +65,9 @@ class Network:
 def crossings(source: Endpoint, destination: Endpoint) -> Iterator[tuple[str, Hook]]:
     """The nodes whose agents can judge the packet, and where (docs/dataplane.md, hooks).
 
-    Pods are reached through FORWARD of their node, once where both ends live on one node; a pod's packet to its own node
-    meets INPUT, the node's own packet to its pod OUTPUT (rules 2.40, 2.41). Other nodes only route.
+    Pods are reached through FORWARD of their node, once where both ends live on one node; a pod's packet to
+    its own node meets INPUT, the node's own packet to its pod OUTPUT (rules 2.40, 2.41). Other nodes only
+    route.
     """
     origin = source.subjects[0].node if source.subjects else None
     target = destination.subjects[0].node if destination.subjects else None

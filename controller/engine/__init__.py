@@ -1,0 +1,1 @@
+"""What policies mean: selectors, inventory, peer groups, rulesets, verdicts. No input, no output."""

@@ -1,8 +1,8 @@
 """Connection sets: which ports of which protocols, and whether every other protocol too.
 
 What may flow between two endpoints is one `ConnectionSet`: the union of the rules of one end, the
-intersection of the two ends (rules 2.7, 2.8). "Other" stands for everything a policy cannot name, ICMP echo above all: a rule without ports allows it,
-a rule with ports does not (rule 2.39).
+intersection of the two ends (rules 2.7, 2.8). "Other" stands for everything a policy cannot name, ICMP echo
+above all: a rule without ports allows it, a rule with ports does not (rule 2.39).
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _NO_PORTS = IntervalSet()
 
 
 class ConnectionSet(Struct, frozen=True):
-    """Allowed destination ports by protocol, and whether protocols other than TCP, UDP and SCTP are allowed."""
+    """Allowed destination ports by protocol, and whether any protocol but TCP, UDP and SCTP is allowed."""
 
     tcp: IntervalSet = _NO_PORTS
     udp: IntervalSet = _NO_PORTS
@@ -42,7 +42,10 @@ class ConnectionSet(Struct, frozen=True):
         return self.udp if protocol is Protocol.UDP else self.sctp
 
     def allows(self, protocol: Protocol | None, port: int | None) -> bool:
-        """Whether a packet of this protocol to this port is in the set; protocol None is any other protocol."""
+        """Whether a packet of this protocol to this port is in the set.
+
+        Protocol None is any other protocol.
+        """
         if protocol is None:
             return self.other
         return port is not None and port in self.ports(protocol)

@@ -16,9 +16,9 @@ from controller.objects.kinds import Cluster, Pod
 class Endpoint(Struct, frozen=True):
     """One address and its owner.
 
-    `pods` are the live pods of the pod network with this address, usually one (rule 2.56); `node` is set for node traffic only,
-    and where nothing is set the address is outside the cluster. `subjects` are those of `pods` whose node
-    enforces for the endpoint.
+    `pods` are the live pods of the pod network with this address, usually one (rule 2.56); `node` is set for
+    node traffic only, and where nothing is set the address is outside the cluster. `subjects` are those of
+    `pods` whose node enforces for the endpoint.
     """
 
     family: int
@@ -58,7 +58,10 @@ class Addresses:
                     self._nodes.setdefault(parse_address(text), pod.node)
 
     def of_pod(self, pod: Pod) -> tuple[Endpoint, ...]:
-        """The endpoints of a pod, one per address; none for a pod that has finished (rule 2.54) or has no address yet."""
+        """The endpoints of a pod, one per address.
+
+        None for a pod that has finished (rule 2.54) or has no address yet.
+        """
         if pod.host_network:
             return tuple(Endpoint(*parse_address(text), node=pod.node or "?") for text in pod.ips)
         if not pod.is_policed:

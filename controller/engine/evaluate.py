@@ -42,7 +42,7 @@ class Reason(StrEnum):
 
 
 class RuleMatch(Struct, frozen=True, order=True):
-    """A rule that matched: the policy, the field path of the rule, and of the peer and port in it ("" for any)."""
+    """A rule that matched: its policy, its field path, the paths of the peer and port in it ("" for any)."""
 
     namespace: str
     name: str
@@ -133,7 +133,10 @@ class Evaluator:
         return allowed
 
     def applying(self, pod: Pod, direction: Direction) -> tuple[NetworkPolicy, ...]:
-        """The policies that isolate a pod in a direction (rule 2.7); none for pods that policies ignore (2.42, 2.54)."""
+        """The policies that isolate a pod in a direction (rule 2.7).
+
+        None for pods that policies ignore (2.42, 2.54).
+        """
         if not pod.is_policed or pod.quarantined:
             return ()
         if pod.key not in self._applying:
@@ -159,7 +162,7 @@ class Evaluator:
         return in_namespace and (peer.pod_selector or EVERY_LABEL_SET).matches(pod.labels)
 
     def can_be_peer(self, pod: Pod) -> bool:
-        """Whether selectors may pick a live pod: its labels are known and its namespace exists (rule 2.58)."""
+        """Whether selectors may pick a live pod: its labels are known, its namespace exists (rule 2.58)."""
         return not pod.quarantined and pod.namespace in self._namespaces
 
     def namespace_labels(self, name: str) -> dict[str, str]:
@@ -177,7 +180,7 @@ class Evaluator:
         return allowed
 
     def pods_of_peer(self, policy: NetworkPolicy, peer: Peer | None, other: Endpoint) -> tuple[Pod, ...]:
-        """The pods at an endpoint whose named ports a matching peer speaks of: with an IP block or no peer, any (2.24, 2.35)."""
+        """The pods whose named ports a matching peer speaks of: with a block or no peer, any (2.24, 2.35)."""
         if peer is None or peer.ip_block is not None:
             return tuple(pod for pod in other.pods if self.can_be_peer(pod))
         return tuple(pod for pod in other.pods if self.pod_is_peer(policy, peer, pod))
@@ -258,7 +261,10 @@ def ports_of_rule(rule: PolicyRule, query: Query, peers: tuple[Pod, ...]) -> Con
 def port_numbers(
     item: PolicyPort, query: Query, peers: tuple[Pod, ...]
 ) -> Iterator[tuple[Protocol, int, int]]:
-    """(protocol, first, last) of one item of `ports`; a name can stand for several numbers, or none (rule 2.36)."""
+    """(protocol, first, last) of one item of `ports`.
+
+    A name can stand for several numbers, or none (rule 2.36).
+    """
     if item.port is None:
         yield item.protocol, *ALL_PORTS.intervals[0]
     elif isinstance(item.port, int):
@@ -305,7 +311,7 @@ Admin and Baseline join here when ClusterNetworkPolicy does.
 """
 
 
-def rule_matches(
+def rule_matches(  # noqa: PLR0913, PLR0917 - the question, whole
     evaluator: Evaluator,
     query: Query,
     policy: NetworkPolicy,

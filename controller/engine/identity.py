@@ -1,7 +1,7 @@
 """Short, stable identities: hashes of what a thing is.
 
-Inputs are length-delimited, so that `prod` + `1allow` and `prod1` + `allow` never meet: a collision between two
-namespaces' names let one policy overwrite another's in other implementations.
+Inputs are length-delimited, so that `prod` + `1allow` and `prod1` + `allow` never meet: a collision between
+two namespaces' names let one policy overwrite another's in other implementations.
 """
 
 import hashlib

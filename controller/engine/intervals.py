@@ -120,7 +120,10 @@ def _subtract(left: tuple[Interval, ...], right: tuple[Interval, ...]) -> Iterat
 
 
 def to_prefixes(first: int, last: int, bits: int) -> Iterator[tuple[int, int]]:
-    """The fewest (network, prefix length) blocks that cover first..last exactly, ascending; at most 2 x bits."""
+    """The fewest (network, prefix length) blocks that cover first..last exactly, ascending.
+
+    At most 2 x bits.
+    """
     while first <= last:
         size = min(first & -first or 1 << bits, 1 << (last - first + 1).bit_length() - 1)
         yield first, bits - size.bit_length() + 1

@@ -33,8 +33,7 @@ class LivePod:
 
 
 class LabelSet:
-    """The pods of one namespace with the same labels, the groups they belong to, and the policies that select
-    them.
+    """The pods of one namespace with the same labels, their groups, and the policies that select them.
 
     Owned by its `NamespaceEntry`; `groups` and `policies` are kept by `Resolver`.
     """
@@ -79,7 +78,7 @@ class NamespaceEntry:
 
 
 class NamespaceSelectorEntry:
-    """A namespaceSelector in use: the namespaces it matches, and the groups built on it by their podSelector."""
+    """A namespaceSelector in use: the namespaces it matches, the groups built on it by their podSelector."""
 
     __slots__ = ("groups", "namespaces", "selector", "users")
 

@@ -35,8 +35,7 @@ BOTH = (Direction.EGRESS, Direction.INGRESS)
 
 
 class Resolver:
-    """The state of the engine for one cluster. Owns the inventory, the policies' rulesets and the peer
-    groups.
+    """The state of the engine for one cluster: owns the inventory, the rulesets and the peer groups.
 
     Memory: O(pods + label sets x their groups + rules). Every method says what it costs beyond the objects it
     is given.
@@ -420,7 +419,10 @@ class Resolver:
         )  # fmt: skip
 
     def _named_ports(self, live: LivePod, ids: Iterable[RulesetId]) -> tuple[ContainerPort, ...]:
-        """The ports of a pod that its ingress rules name (rule 2.34); others would only make equal pods look different."""
+        """The ports of a pod that its ingress rules name (rule 2.34).
+
+        Others would only make equal pods look different.
+        """
         named = {
             (port.name, port.protocol)
             for ruleset in ids

@@ -30,7 +30,7 @@ class PodGroup(Struct, frozen=True, order=True):
 
     @property
     def id(self) -> str:
-        """A short name for the group, the same wherever it is computed: a digest of the canonical selectors."""
+        """A short name, the same wherever it is computed: a digest of the canonical selectors."""
         return digest(("pods", msgspec.json.encode(self).decode()))
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class PodGroup(Struct, frozen=True, order=True):
 
 
 class NamedPortGroup(Struct, frozen=True, order=True):
-    """The (address, protocol, port) of every pod of a group that names this port with this protocol (rules 2.35, 2.36)."""
+    """(address, protocol, port) of every pod of a group that has this port by name (rules 2.35, 2.36)."""
 
     pods: PodGroup
     name: str
@@ -65,15 +65,14 @@ class PortRange(Struct, frozen=True, order=True):
 
 
 class NamedPort(Struct, frozen=True, order=True):
-    """A port by name: of the subject pod for ingress (rule 2.34), of the destination pod for egress (rule 2.35)."""
+    """A port by name: the subject pod's for ingress (rule 2.34), the destination pod's for egress (2.35)."""
 
     protocol: Protocol
     name: str
 
 
 class RulesetRule(Struct, frozen=True):
-    """One rule: (any peer, or one of groups and blocks) and (any port of any protocol, or one of ports and
-    named).
+    """One rule: any peer or one of groups and blocks, and any port or one of ports and named.
 
     `path` is the field path inside the policy (`spec.ingress[1]`). With `any_peer` (or `any_port`) the lists
     are empty; without it, empty lists match nothing.
@@ -125,9 +124,11 @@ Endpoint = tuple[str, Protocol, int]
 
 
 class LocalPod(Struct, frozen=True, order=True):
-    """A pod of the node. `isolated` states the directions in which a NetworkPolicy selects it, and is never
-    inferred from `rulesets` (an isolated pod may have none: quarantine). `named_ports` are those its ingress
-    rulesets mention.
+    """A pod of the node.
+
+    `isolated` states the directions in which a NetworkPolicy selects it, and is never inferred from
+    `rulesets` (an isolated pod may have none: quarantine). `named_ports` are those its ingress rulesets
+    mention.
     """
 
     namespace: str

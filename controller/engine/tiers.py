@@ -17,8 +17,8 @@ class Tier(IntEnum):
 
 
 class Action(StrEnum):
-    """What a rule that matches does: accept or deny for good, or pass on to the next tier (rules 4.13 to 4.15)."""
+    """What a matching rule does: accept, deny, or pass on to the next tier (rules 4.13 to 4.15)."""
 
     ACCEPT = "Accept"
     DENY = "Deny"
-    PASS = "Pass"
+    PASS = "Pass"  # noqa: S105 - no password

@@ -19,7 +19,7 @@ from controller.objects.kinds import Direction, NetworkPolicy, Peer, PolicyPort,
 from controller.objects.labels import EVERYTHING
 
 ALL_PODS = PodGroup("", EVERYTHING, EVERYTHING)
-"""Every live pod of every namespace: where a named egress port may be when no selector narrows it (rules 2.24, 2.35)."""
+"""Every live pod: where a named egress port may be when no selector narrows it (rules 2.24, 2.35)."""
 
 LAST_PORT = 65535
 
@@ -46,7 +46,7 @@ def groups_of(ruleset: PolicyRuleset) -> Iterator[PodGroup | NamedPortGroup]:
 
 
 def named_port_groups(rule: RulesetRule) -> Iterator[NamedPortGroup]:
-    """The named-port groups of an egress rule: of its groups, and of all pods where a block or any peer is allowed (2.24, 2.35)."""
+    """Named-port groups of an egress rule: of its groups; of all pods for a block or any peer (2.24, 2.35)."""
     sources = rule.groups + ((ALL_PODS,) if rule.any_peer or rule.blocks else ())
     for pods in sources:
         for named in rule.named:

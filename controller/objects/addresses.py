@@ -1,7 +1,8 @@
 """Addresses and CIDR blocks, as integers inside and as text at the edges.
 
-The API server accepts spellings that strict parsers refuse, and keeps them in old objects: leading zeros (decimal),
-host bits set, IPv4-mapped IPv6, a prefix length of "08" (rule 2.30). They are parsed here by hand, once.
+The API server accepts spellings that strict parsers refuse, and keeps them in old objects: leading zeros
+(decimal), host bits set, IPv4-mapped IPv6, a prefix length of "08" (rule 2.30). They are parsed here by hand,
+once.
 """
 
 import re
@@ -12,7 +13,9 @@ from msgspec import Struct
 BITS = {4: 32, 6: 128}
 """Address width by family."""
 
+_LONGEST = 100
 _OCTET = re.compile(r"[0-9]{1,10}", re.ASCII)
+_ZEROS = re.compile(r"(?<![0-9A-Fa-f])0+(?=[0-9A-Fa-f])", re.ASCII)
 _PREFIX = re.compile(r"[0-9]{1,10}", re.ASCII)
 
 
@@ -39,14 +42,19 @@ class Cidr(Struct, frozen=True, order=True):
 
     def contains(self, other: "Cidr") -> bool:
         """Whether every address of `other` is in this block (equal blocks contain each other)."""
-        return self.family == other.family and self.prefix <= other.prefix and self.first <= other.first <= self.last
+        return (
+            self.family == other.family
+            and self.prefix <= other.prefix
+            and self.first <= other.first <= self.last
+        )
 
     def __str__(self) -> str:
         return f"{format_address(self.family, self.network)}/{self.prefix}"
 
 
 def parse_address(text: str) -> tuple[int, int]:
-    """(family, value) of an address in any spelling the API server accepts. Raises AddressError (rule 2.30)."""
+    """(family, value) of an address as the API server would read it. Raises AddressError (rule 2.30)."""
+    _refuse_long(text)
     if ":" not in text:
         return 4, _parse_ipv4(text)
     value = _parse_ipv6(text)
@@ -56,7 +64,8 @@ def parse_address(text: str) -> tuple[int, int]:
 
 
 def parse_cidr(text: str) -> Cidr:
-    """A block in any spelling the API server accepts: host bits are masked off. Raises AddressError (rule 2.30)."""
+    """A block as the API server would read it, host bits masked off. Raises AddressError (rule 2.30)."""
+    _refuse_long(text)
     address, slash, length = text.partition("/")
     if not slash:
         raise AddressError(f"{text!r} has no prefix length, as in 10.0.0.0/24")
@@ -76,6 +85,12 @@ def format_address(family: int, value: int) -> str:
     if family == 4:
         return socket.inet_ntop(socket.AF_INET, value.to_bytes(4, "big"))
     return socket.inet_ntop(socket.AF_INET6, value.to_bytes(16, "big"))
+
+
+def _refuse_long(text: str) -> None:
+    """Messages quote the text: one of 10 MB must not get that far."""
+    if len(text) > _LONGEST:
+        raise AddressError("the text is longer than any address")
 
 
 def _block(family: int, value: int, prefix: int) -> Cidr:
@@ -104,7 +119,7 @@ def _parse_ipv6(text: str) -> int:
     if "." in tail:  # Go reads the embedded IPv4 part with leading zeros, inet_pton does not
         quad = _parse_ipv4(tail)
         text = f"{head}{colon}{quad >> 16:x}:{quad & 0xFFFF:x}"
-    try:
-        return int.from_bytes(socket.inet_pton(socket.AF_INET6, text), "big")
+    try:  # leading zeros beyond four digits: the API server takes them, inet_pton does not
+        return int.from_bytes(socket.inet_pton(socket.AF_INET6, _ZEROS.sub("", text)), "big")
     except (OSError, ValueError):
         raise AddressError(f"{text!r} is not an IP address") from None

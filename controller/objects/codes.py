@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Explanation(NamedTuple):
-    """What a code means: a title for lists, one to three sentences, and what to do (often with an example)."""
+    """What a code means: a title for lists, one to three sentences, and what to do (with an example)."""
 
     title: str
     meaning: str
@@ -34,8 +34,8 @@ _READING = {
     ),
     "unreadable-document": Explanation(
         "Document cannot be parsed",
-        "The YAML or JSON is malformed. The document is skipped as a whole: what it would have said is unknown, "
-        "so that commands which give a verdict refuse to give one.",
+        "The YAML or JSON is malformed. The document is skipped as a whole: what it would have said is "
+        "unknown, so that commands which give a verdict refuse to give one.",
         "Mend the syntax at the line named. Other documents of the file are still read.",
     ),
     "not-utf8": Explanation(
@@ -50,7 +50,8 @@ _READING = {
     ),
     "duplicate-key": Explanation(
         "Key written twice",
-        "A mapping holds one key twice. Parsers disagree on which one counts, and kubectl apply refuses the object.",
+        "A mapping holds one key twice. Parsers disagree on which one counts, and kubectl apply refuses "
+        "the object.",
         "Keep one of the two. Two `from:` lists in a rule, for example, are one list with all items.",
     ),
     "too-many-aliases": Explanation(
@@ -65,8 +66,8 @@ _READING = {
     ),
     "not-an-object": Explanation(
         "Not a Kubernetes object",
-        "A document, or an item of a list, is a bare text, number or list where an object with apiVersion, kind and "
-        "metadata belongs.",
+        "A document, or an item of a list, is a bare text, number or list where an object with "
+        "apiVersion, kind and metadata belongs.",
         "Remove it, or complete it to an object.",
     ),
     "missing-kind": Explanation(
@@ -81,14 +82,14 @@ _READING = {
     ),
     "wrong-api-version": Explanation(
         "apiVersion does not fit the kind",
-        "The API server does not know this kind in this apiVersion (`extensions/v1beta1` is gone since 1.16). "
-        "The object is read as if the apiVersion were right.",
+        "The API server does not know this kind in this apiVersion (`extensions/v1beta1` is gone since "
+        "1.16). The object is read as if the apiVersion were right.",
         "Write `apiVersion: networking.k8s.io/v1` for a NetworkPolicy.",
     ),
     "policy-not-read": Explanation(
         "Policy of another kind",
-        "Policies of other API groups, as those of Calico or Cilium, are not read: a verdict given here does not "
-        "know them.",
+        "Policies of other API groups, as those of Calico or Cilium, are not read: a verdict given here "
+        "does not know them.",
         "Look at the tool that enforces them.",
     ),
     "duplicate-object": Explanation(
@@ -121,14 +122,14 @@ _METADATA = {
     ),
     "invalid-label": Explanation(
         "Label breaks the grammar",
-        "A label of the object has a key or value that the API server refuses (rule 2.70 b), or a value that is not "
-        "a text. Unquoted `true`, `yes`, `y` and `8080` are not texts in YAML.",
+        "A label of the object has a key or value that the API server refuses (rule 2.70 b), or a value "
+        "that is not a text. Unquoted `true`, `yes`, `y` and `8080` are not texts in YAML.",
         'Quote it: `enabled: "true"`.',
     ),
     "wrong-type": Explanation(
         "Value of the wrong type",
-        "A field holds a list, mapping, text, number or boolean where Kubernetes wants another. The part that cannot "
-        "be read matches nothing, and the pods of the policy stay isolated.",
+        "A field holds a list, mapping, text, number or boolean where Kubernetes wants another. The part "
+        "that cannot be read matches nothing, and the pods of the policy stay isolated.",
         "Lists start each item with '- ': `from:` is followed by `- podSelector: ...`.",
     ),
     "unknown-field": Explanation(
@@ -141,14 +142,16 @@ _METADATA = {
 _POLICY = {
     "unknown-field-widens": Explanation(
         "Unknown field whose loss widens the policy",
-        "The API server drops fields it does not know (rule 2.63), and what is left of this policy then selects or "
-        "allows more, or other, than what was written: `podSelector: {app: web}` selects every pod.",
+        "The API server drops fields it does not know (rule 2.63), and what is left of this policy then "
+        "selects or allows more, or other, than what was written: `podSelector: {app: web}` selects every "
+        "pod.",
         "Mend the spelling or the indentation; labels of a selector belong under matchLabels.",
     ),
     "invalid-selector": Explanation(
         "Selector cannot be understood",
-        "A label selector is refused by the API server (rule 2.70 b). A peer with such a selector matches nothing; "
-        "in spec.podSelector the requirement is left out and the rules of the policy match nothing.",
+        "A label selector is refused by the API server (rule 2.70 b). A peer with such a selector matches "
+        "nothing; in spec.podSelector the requirement is left out and the rules of the policy match "
+        "nothing.",
         "Write `matchLabels: {app: web}` or `matchExpressions: [{key: app, operator: In, values: [web]}]`.",
     ),
     "invalid-peer": Explanation(
@@ -159,13 +162,14 @@ _POLICY = {
     ),
     "invalid-cidr": Explanation(
         "Not a CIDR block",
-        "ipBlock.cidr is no IPv4 or IPv6 block with a prefix length (rules 2.30 and 2.70 g). The peer matches nothing.",
+        "ipBlock.cidr is no IPv4 or IPv6 block with a prefix length (rules 2.30 and 2.70 g). The peer "
+        "matches nothing.",
         "Write `cidr: 192.0.2.0/24`; a single address is `192.0.2.7/32`.",
     ),
     "invalid-except": Explanation(
         "Exception is not inside its block",
-        "Each ipBlock.except must be a CIDR block strictly inside ipBlock.cidr (rules 2.22 and 2.70 g). As the peer "
-        "would allow more without it, the whole peer matches nothing.",
+        "Each ipBlock.except must be a CIDR block strictly inside ipBlock.cidr (rules 2.22 and 2.70 g). "
+        "As the peer would allow more without it, the whole peer matches nothing.",
         "Give a longer prefix within cidr, of the same address family.",
     ),
     "invalid-rule": Explanation(
@@ -175,13 +179,14 @@ _POLICY = {
     ),
     "invalid-port": Explanation(
         "Not a port",
-        "A port is a number from 1 to 65535 or the name of a container port (rule 2.70 d); a number in quotes is "
-        "taken for a name. The port matches nothing.",
+        "A port is a number from 1 to 65535 or the name of a container port (rule 2.70 d); a number in "
+        "quotes is taken for a name. The port matches nothing.",
         "Write `port: 8080` without quotes, or `port: http`.",
     ),
     "invalid-end-port": Explanation(
         "Not a port range",
-        "endPort needs a numeric port not above it, up to 65535 (rules 2.33 and 2.70 e). The port matches nothing.",
+        "endPort needs a numeric port not above it, up to 65535 (rules 2.33 and 2.70 e). The port matches "
+        "nothing.",
         "Write `port: 8000` with `endPort: 8010`.",
     ),
     "invalid-protocol": Explanation(
@@ -191,8 +196,8 @@ _POLICY = {
     ),
     "invalid-policy-types": Explanation(
         "policyTypes cannot be understood",
-        "policyTypes holds at most two entries, each Ingress or Egress (rule 2.70 h). The policy isolates its pods in "
-        "both directions until this is mended.",
+        "policyTypes holds at most two entries, each Ingress or Egress (rule 2.70 h). The policy isolates "
+        "its pods in both directions until this is mended.",
         "Write `policyTypes: [Ingress, Egress]`.",
     ),
 }
@@ -203,27 +208,27 @@ _CLUSTER = {
         "An address of a pod or node cannot be read and is left out.",
         "Write it as 10.244.1.7 or fd00::7.",
     ),
-    "invalid-node": Explanation(
+    "invalid-pod-cidr": Explanation(
         "Node's pod block cannot be read",
         "An entry of a node's podCIDRs is no CIDR block and is left out.",
         "Write it as 10.244.1.0/24.",
     ),
     "invalid-container-port": Explanation(
         "Container port cannot be read",
-        "A named container port has a name, number or protocol that Kubernetes refuses. It is left out: rules that "
-        "name it do not open it.",
+        "A named container port has a name, number or protocol that Kubernetes refuses. It is left out: "
+        "rules that name it do not open it.",
         "Write `{name: http, containerPort: 8080, protocol: TCP}`.",
     ),
-    "unreadable-labels": Explanation(
-        "Labels cannot be read",
-        "The labels that policies go by cannot be read. The pod, or every pod of the namespace, is taken as isolated "
-        "in both directions and as a peer of nobody.",
-        'Labels are a mapping of texts: `labels: {app: web, version: "2"}`.',
+    "quarantined": Explanation(
+        "Pod or namespace cannot be read in full",
+        "Something that policies go by, labels above all, cannot be read. The pod, or every pod of the "
+        "namespace, is taken as isolated in both directions and as a peer of nobody.",
+        'Mend the fields that the other findings of the object name: `labels: {app: web, version: "2"}`.',
     ),
     "duplicate-ip": Explanation(
         "Two live pods with one address",
-        "Two pods that run outside the host network have the same address: one of them is stale, and traffic of the "
-        "address is judged by both.",
+        "Two pods that run outside the host network have the same address: one of them is stale, and "
+        "traffic of the address is judged by both.",
         "Export the pods again, or remove the one that is gone.",
     ),
     "no-free-address": Explanation(

@@ -1,7 +1,7 @@
 """Pods, namespaces and nodes from plain values: who there is to police.
 
-A pod of which something cannot be read is not dropped, since that would leave it outside every policy: it is kept as
-quarantined, isolated and a peer of nobody. Rules 2.17, 2.37, 2.40, 2.54 and 2.57.
+A pod of which something cannot be read is not dropped, since that would leave it outside every policy: it is
+kept as quarantined, isolated and a peer of nobody. Rules 2.17, 2.37, 2.40, 2.54 and 2.57.
 """
 
 import re
@@ -12,20 +12,12 @@ import msgspec
 from msgspec import Struct
 
 from controller.objects.addresses import AddressError, Cidr, format_address, parse_address, parse_cidr
-from controller.objects.decode_metadata import (
-    Identity,
-    check_labels,
-    check_metadata,
-    check_name,
-    identify,
-    read_labels,
-)
+from controller.objects.decode_metadata import Identity, check_labels, check_metadata, identify, read_labels
 from controller.objects.findings import Finding, Source
 from controller.objects.kinds import ContainerPort, Namespace, Node, Pod, Protocol
-from controller.objects.names import dns_label_problem, dns_subdomain_problem, port_name_problem, shown, type_name
+from controller.objects.names import dns_label_problem, port_name_problem, shown, type_name
 from controller.objects.report import Report
 from controller.objects.wire import (
-    WireContainer,
     WireNodeSpec,
     WireNodeStatus,
     WirePodSpec,
@@ -34,12 +26,13 @@ from controller.objects.wire import (
 )
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
-"""The label that the API server sets on every namespace to its name, and that nobody can change (rule 2.17)."""
+"""The label that the API server sets on every namespace to its name; nobody can change it (rule 2.17)."""
 
+_NOWHERE = Source()
 _NODE_ADDRESS_TYPES = frozenset({"InternalIP", "ExternalIP"})
 _PROTOCOLS = {protocol.name: protocol for protocol in Protocol}
-_LONGEST_ADDRESS = 64
-_CONVERT_ERROR = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
+_LAST_PORT = 65535
+_CONVERT_ERROR = re.compile(r"Expected `([^`]*)`, got `([^`]*)`(?: - at `\$(.*)`)?", re.DOTALL)
 _TYPE_WORDS = {
     "str": "a text",
     "int": "a number",
@@ -61,7 +54,7 @@ class PodReading(NamedTuple):
 
 
 class NamespaceReading(NamedTuple):
-    """A namespace and what is wrong with it; pods of one whose labels are unreadable have to be quarantined."""
+    """A namespace and what is wrong with it. With unreadable labels its pods have to be quarantined."""
 
     namespace: Namespace
     labels_readable: bool
@@ -75,49 +68,45 @@ class NodeReading(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def decode_pod(data: Mapping[str, Any], source: Source = Source()) -> PodReading:  # noqa: B008 (frozen)
+def decode_pod(data: Mapping[str, Any], source: Source = _NOWHERE) -> PodReading:
     """A Pod. Never raises; when a part has the wrong type the pod is quarantined, with what could be read."""
     identity = identify(data, source)
     report = Report(f"Pod {identity}", source)
-    check_metadata(data, report)
-    metadata = data.get("metadata")
-    labels, readable = _labels(metadata, "metadata", report)
+    labels_readable = check_metadata(data, report)
     spec, spec_readable = _convert(data.get("spec"), WirePodSpec, "spec", report)
     status, status_readable = _convert(data.get("status"), WirePodStatus, "status", report)
-    if not (readable and spec_readable and status_readable):
-        _quarantine(report)
+    quarantined = not (labels_readable and spec_readable and status_readable)
+    if quarantined:
+        _report_quarantine(report)
     pod = Pod(
         namespace=identity.namespace,
         name=identity.name,
-        labels=labels,
+        labels=_labels_of(data),
         ips=_pod_ips(status, report),
         node=spec.node_name or "",
         phase=status.phase or "Running",
         host_network=bool(spec.host_network),
         ports=_container_ports(spec, "spec", report),
-        uid=_uid(metadata),
-        quarantined=not (readable and spec_readable and status_readable),
+        uid=_uid(data),
+        quarantined=quarantined,
         source=source,
     )
     return PodReading(pod, report.findings)
 
 
-def decode_template(
-    template: object, path: str, identity: Identity, report: Report, source: Source
-) -> Pod:
-    """The pod that a workload's template describes, with the workload's name. Never raises."""
+def decode_template(template: object, path: str, identity: Identity, report: Report, source: Source) -> Pod:
+    """The pod that the template of a workload describes, under the workload's name. Never raises."""
     if not isinstance(template, dict):
         message = "is missing" if template is None else f"is {type_name(template)}, not a mapping"
         report.error("wrong-type", path, message, "write template: {metadata: {labels: ...}, spec: ...}")
-        template = {"metadata": False}
+        template = {"metadata": "unreadable"}
     metadata = template.get("metadata")
-    readable = metadata is None or isinstance(metadata, dict)
     labels = metadata.get("labels") if isinstance(metadata, dict) else None
-    readable = check_labels(labels, f"{path}.metadata.labels", report) and readable
+    labels_readable = check_labels(labels, f"{path}.metadata.labels", report)
     spec, spec_readable = _convert(template.get("spec"), WirePodSpec, f"{path}.spec", report)
-    quarantined = not (readable and spec_readable)
+    quarantined = not (labels_readable and spec_readable and (metadata is None or isinstance(metadata, dict)))
     if quarantined:
-        _quarantine(report)
+        _report_quarantine(report)
     return Pod(
         namespace=identity.namespace,
         name=identity.name,
@@ -131,40 +120,36 @@ def decode_template(
     )
 
 
-def decode_namespace(data: Mapping[str, Any], source: Source = Source()) -> NamespaceReading:  # noqa: B008 (frozen)
+def decode_namespace(data: Mapping[str, Any], source: Source = _NOWHERE) -> NamespaceReading:
     """A Namespace with its metadata.name label (rule 2.17). Never raises."""
     identity = identify(data, source, namespaced=False)
     report = Report(f"Namespace {identity}", source)
-    metadata = data.get("metadata")
-    _check_cluster_scoped(metadata, report, dns_label_problem)
-    labels, readable = _labels(metadata, "metadata", report)
-    check_labels(metadata.get("labels") if isinstance(metadata, dict) else None, "metadata.labels", report)
+    readable = check_metadata(data, report, namespaced=False, name_problem=dns_label_problem)
     if not readable:
-        message = "cannot be read: every pod of the namespace is isolated and a peer of nobody"
-        report.error("unreadable-labels", "metadata.labels", message, "mend the labels")
-    namespace = Namespace(name=identity.name, labels=labels | {NAMESPACE_LABEL: identity.name}, source=source)
-    return NamespaceReading(namespace, readable, report.findings)
+        message = "cannot be read in full: every pod of the namespace is isolated and a peer of nobody"
+        report.error("quarantined", "metadata.labels", message, "mend the labels")
+    labels = _labels_of(data) | {NAMESPACE_LABEL: identity.name}
+    return NamespaceReading(
+        Namespace(name=identity.name, labels=labels, source=source), readable, report.findings
+    )
 
 
-def decode_node(data: Mapping[str, Any], source: Source = Source()) -> NodeReading:  # noqa: B008 (frozen)
-    """A Node: its addresses (rule 2.40) and the blocks of its pods. Never raises; what cannot be read is left out."""
+def decode_node(data: Mapping[str, Any], source: Source = _NOWHERE) -> NodeReading:
+    """A Node: its addresses (rule 2.40) and pod blocks. Never raises; what is unreadable is left out."""
     identity = identify(data, source, namespaced=False)
     report = Report(f"Node {identity}", source)
-    metadata = data.get("metadata")
-    _check_cluster_scoped(metadata, report, dns_subdomain_problem)
-    labels = metadata.get("labels") if isinstance(metadata, dict) else None
-    check_labels(labels, "metadata.labels", report)
+    check_metadata(data, report, namespaced=False)
     spec, _ = _convert(data.get("spec"), WireNodeSpec, "spec", report)
     status, _ = _convert(data.get("status"), WireNodeStatus, "status", report)
-    texts = [
+    addresses = [
         (f"status.addresses[{index}].address", item.address)
         for index, item in enumerate(status.addresses or ())
         if item.type in _NODE_ADDRESS_TYPES
     ]
     node = Node(
         name=identity.name,
-        labels=read_labels(labels),
-        ips=_addresses(texts, report),
+        labels=_labels_of(data),
+        ips=_addresses(addresses, report),
         pod_cidrs=_pod_cidrs(spec, report),
         source=source,
     )
@@ -176,18 +161,112 @@ def bare_namespace(name: str) -> Namespace:
     return Namespace(name=name, labels={NAMESPACE_LABEL: name})
 
 
-def _quarantine(report: Report) -> None:
+def _report_quarantine(report: Report) -> None:
     message = "cannot be read in full: the pod is isolated in both directions and a peer of nobody"
-    report.error("unreadable-labels", "", message, "mend the fields named in the other findings")
+    report.error("quarantined", "", message, "mend the fields that the other findings name")
 
 
-def _labels(metadata: object, path: str, report: Report) -> tuple[dict[str, str], bool]:
-    """Labels and whether all of them could be read; what is wrong is reported by `check_metadata`."""
-    del path, report
-    if metadata is None:
-        return {}, True
-    if not isinstance(metadata, dict):
-        return {}, False
-    labels = read_labels(metadata.get("labels"))
-    written = metadata.get("labels")
-    return labels, written is None or (isinstance(written, dict) and len(labels) == len(written))
+def _convert(value: object, kind: type[Wire], path: str, report: Report) -> tuple[Wire, bool]:
+    """A part of an object by its types, and whether it has them; an empty part when it has not."""
+    if value is None:
+        return kind(), True
+    try:
+        return msgspec.convert(value, kind), True
+    except msgspec.ValidationError as error:
+        message, place = _explain(str(error))
+        report.error("wrong-type", f"{path}{place}", message, "mend the type")
+        return kind(), False
+
+
+def _explain(text: str) -> tuple[str, str]:
+    """What "Expected `str`, got `int` - at `$.nodeName`" is in the words of other findings, and the path."""
+    match = _CONVERT_ERROR.fullmatch(text)
+    if match is None:
+        return text, ""
+    expected, got, place = match.groups()
+    wanted = " or ".join(_TYPE_WORDS.get(word, word) for word in expected.split(" | ") if word != "null")
+    return f"is {_TYPE_WORDS.get(got, got)}, not {wanted}", place or ""
+
+
+def _pod_ips(status: WirePodStatus, report: Report) -> tuple[str, ...]:
+    """Every address of both families, podIPs first (rule 2.57)."""
+    texts = [(f"status.podIPs[{index}].ip", item.ip) for index, item in enumerate(status.pod_ips or ())]
+    return _addresses([*texts, ("status.podIP", status.pod_ip)], report)
+
+
+def _addresses(texts: list[tuple[str, str | None]], report: Report) -> tuple[str, ...]:
+    """Canonical texts in order, each once; those that are no addresses are reported and left out."""
+    found: dict[str, None] = {}
+    for path, text in texts:
+        if not text:
+            continue
+        try:
+            found[format_address(*parse_address(text))] = None
+        except AddressError:
+            report.error(
+                "invalid-ip",
+                path,
+                f"{shown(text)} is no IP address; it is left out",
+                "write it as 10.244.1.7",
+            )
+    return tuple(found)
+
+
+def _pod_cidrs(spec: WireNodeSpec, report: Report) -> tuple[Cidr, ...]:
+    texts = [(f"spec.podCIDRs[{index}]", text) for index, text in enumerate(spec.pod_cidrs or ())]
+    found: dict[Cidr, None] = {}
+    for path, text in [*texts, ("spec.podCIDR", spec.pod_cidr)]:
+        if not text:
+            continue
+        try:
+            found[parse_cidr(text)] = None
+        except AddressError:
+            message = f"{shown(text)} is no CIDR block; it is left out"
+            report.error("invalid-pod-cidr", path, message, "write it as 10.244.1.0/24")
+    return tuple(found)
+
+
+def _container_ports(spec: WirePodSpec, path: str, report: Report) -> tuple[ContainerPort, ...]:
+    """The named ports of containers, and of init containers that keep running beside them (rule 2.37)."""
+    sidecars = [
+        (f"{path}.initContainers[{index}]", container)
+        for index, container in enumerate(spec.init_containers or ())
+        if container.restart_policy == "Always"
+    ]
+    containers = [(f"{path}.containers[{index}]", item) for index, item in enumerate(spec.containers or ())]
+    found = {
+        port
+        for place, container in containers + sidecars
+        for index, item in enumerate(container.ports or ())
+        if item.name and (port := _container_port(item, f"{place}.ports[{index}]", report)) is not None
+    }
+    return tuple(sorted(found))
+
+
+def _container_port(item: WirePort, path: str, report: Report) -> ContainerPort | None:
+    protocol = _PROTOCOLS.get(item.protocol or "TCP")
+    name = item.name or ""
+    number = item.container_port
+    if protocol is None:
+        problem, where = f"{shown(item.protocol)} is no protocol", "protocol"
+    elif number is None or not 1 <= number <= _LAST_PORT:
+        problem, where = f"{shown(number)} is not within 1 to 65535", "containerPort"
+    elif why := port_name_problem(name):
+        problem, where = f"a port name {why}, and {shown(name)} does not", "name"
+    else:
+        return ContainerPort(name, protocol, number)
+    report.error(
+        "invalid-container-port", f"{path}.{where}", f"{problem}; rules that name the port do not open it"
+    )
+    return None
+
+
+def _labels_of(data: Mapping[str, Any]) -> dict[str, str]:
+    metadata = data.get("metadata")
+    return read_labels(metadata.get("labels")) if isinstance(metadata, dict) else {}
+
+
+def _uid(data: Mapping[str, Any]) -> str:
+    metadata = data.get("metadata")
+    uid = metadata.get("uid") if isinstance(metadata, dict) else None
+    return uid if isinstance(uid, str) else ""

@@ -50,7 +50,7 @@ FIELDS = frozenset(
 
 
 class Identity(Struct, frozen=True):
-    """Where an object is and what it is called; both texts are safe to print. `namespace` is "" for cluster scope."""
+    """Where an object is and what it is called, safe to print. `namespace` is "" for cluster scope."""
 
     namespace: str
     name: str
@@ -68,7 +68,9 @@ def identify(data: Mapping[str, Any], source: Source, *, namespaced: bool = True
     namespace = metadata.get("namespace")
     return Identity(
         namespace=namespace_or_default(namespace) if namespaced else "",
-        name=safe_name(name) if isinstance(name, str) and name else _stand_in(metadata.get("generateName"), source),
+        name=safe_name(name)
+        if isinstance(name, str) and name
+        else _stand_in(metadata.get("generateName"), source),
     )
 
 
@@ -77,38 +79,32 @@ def namespace_or_default(namespace: object) -> str:
     return safe_name(namespace) if isinstance(namespace, str) and namespace else DEFAULT_NAMESPACE
 
 
-def check_metadata(data: Mapping[str, Any], report: Report) -> None:
-    """Reports what the API server would refuse in the metadata of a namespaced object (rule 2.70 a)."""
+def check_metadata(
+    data: Mapping[str, Any],
+    report: Report,
+    *,
+    namespaced: bool = True,
+    name_problem: Callable[[str], str] = dns_subdomain_problem,
+) -> bool:
+    """Reports what the API server would refuse (rule 2.70 a). True when all labels could be read."""
     metadata = data.get("metadata")
     if metadata is None:
         report.error("missing-name", "metadata.name", "an object needs a name", "add metadata.name")
-        return
+        return True
     if not isinstance(metadata, dict):
-        report.error("wrong-type", "metadata", f"is {type_name(metadata)}, not a mapping", "write metadata: {name: ...}")
-        return
-    _check_name(metadata, report)
-    check_namespace(metadata.get("namespace"), report)
-    check_labels(metadata.get("labels"), "metadata.labels", report)
+        report.error(
+            "wrong-type",
+            "metadata",
+            f"is {type_name(metadata)}, not a mapping",
+            "write metadata: {name: ...}",
+        )
+        return False
+    _check_name(metadata, report, name_problem)
+    if namespaced:
+        _check_namespace(metadata.get("namespace"), report)
     _check_annotations(metadata.get("annotations"), report)
     _check_fields(metadata, report)
-
-
-def check_name(name: str, report: Report, problem: Callable[[str], str] = dns_subdomain_problem) -> None:
-    """Reports a name that breaks the grammar."""
-    if found := problem(name):
-        report.error("invalid-name", "metadata.name", f"{shown(name)} {found}", "choose another name")
-
-
-def check_namespace(namespace: object, report: Report) -> None:
-    """Reports a namespace that breaks the grammar; none at all is fine (rule 2.1)."""
-    if namespace is None or namespace == "":
-        return
-    if not isinstance(namespace, str):
-        remedy = f'quote it, if that is its name; until then "{DEFAULT_NAMESPACE}" is assumed'
-        report.error("wrong-type", "metadata.namespace", f"{shown(namespace)} is no text", remedy)
-    elif problem := dns_label_problem(namespace):
-        remedy = "write the name of an existing namespace"
-        report.error("invalid-namespace", "metadata.namespace", f"{shown(namespace)} {problem}", remedy)
+    return check_labels(metadata.get("labels"), "metadata.labels", report)
 
 
 def check_labels(labels: object, path: str, report: Report) -> bool:
@@ -116,7 +112,9 @@ def check_labels(labels: object, path: str, report: Report) -> bool:
     if labels is None:
         return True
     if not isinstance(labels, dict):
-        report.error("wrong-type", path, f"is {type_name(labels)}, not a mapping", "write labels as key: value")
+        report.error(
+            "wrong-type", path, f"is {type_name(labels)}, not a mapping", "write labels as key: value"
+        )
         return False
     readable = True
     for key, value in labels.items():
@@ -151,15 +149,28 @@ def _label_problem(key: str, value: str) -> str:
     return ""
 
 
-def _check_name(metadata: Mapping[str, Any], report: Report) -> None:
+def _check_name(metadata: Mapping[str, Any], report: Report, name_problem: Callable[[str], str]) -> None:
     name = metadata.get("name")
     if name is None or name == "":
         if not isinstance(metadata.get("generateName"), str) or not metadata["generateName"]:
             report.error("missing-name", "metadata.name", "an object needs a name", "add metadata.name")
     elif not isinstance(name, str):
-        report.error("wrong-type", "metadata.name", f"{shown(name)} is no text", "quote it, if that is its name")
-    else:
-        check_name(name, report)
+        report.error(
+            "wrong-type", "metadata.name", f"{shown(name)} is no text", "quote it, if that is its name"
+        )
+    elif problem := name_problem(name):
+        report.error("invalid-name", "metadata.name", f"{shown(name)} {problem}", "choose another name")
+
+
+def _check_namespace(namespace: object, report: Report) -> None:
+    if namespace is None or namespace == "":
+        return  # rule 2.1
+    if not isinstance(namespace, str):
+        remedy = f'quote it, if that is its name; until then "{DEFAULT_NAMESPACE}" is assumed'
+        report.error("wrong-type", "metadata.namespace", f"{shown(namespace)} is no text", remedy)
+    elif problem := dns_label_problem(namespace):
+        remedy = "write the name of an existing namespace"
+        report.error("invalid-namespace", "metadata.namespace", f"{shown(namespace)} {problem}", remedy)
 
 
 def _check_annotations(annotations: object, report: Report) -> None:

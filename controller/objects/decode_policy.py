@@ -1,8 +1,9 @@
 """NetworkPolicy from plain values, defaulted as the API server does it, validated, fail closed.
 
-The API server refuses an object as a whole. A reader of files, and an agent that meets an object from before an upgrade,
-must say what the object does instead: what was understood counts, what was not allows nothing, and the pods stay
-isolated. Each thing that is wrong becomes a finding with its field path. Rules 2.1 to 2.5, 2.63 and 2.70.
+The API server refuses an object as a whole. A reader of files, and an agent that meets an object from before
+an upgrade, must say what the object does instead: what was understood counts, what was not allows nothing,
+and the pods stay isolated. Each thing that is wrong becomes a finding with its field path. Rules 2.1 to 2.5,
+2.63 and 2.70.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from controller.objects.decode_selector import SelectorReading, decode_selector
 from controller.objects.findings import Source
 from controller.objects.kinds import Direction, NetworkPolicy, PolicyRule
 from controller.objects.labels import EVERYTHING
-from controller.objects.names import shown, shown_key, type_name
+from controller.objects.names import shown, shown_key, shown_text, type_name
 from controller.objects.report import Report
 from controller.objects.unknown_fields import (
     report_harmless,
@@ -27,6 +28,7 @@ from controller.objects.unknown_fields import (
 API_VERSION = "networking.k8s.io/v1"
 """The only apiVersion that API servers of today know a NetworkPolicy in."""
 
+_NOWHERE = Source()
 _FIELDS = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 _SPEC_FIELDS = frozenset({"podSelector", "policyTypes", "ingress", "egress"})
 _BOTH = (Direction.INGRESS, Direction.EGRESS)
@@ -35,7 +37,7 @@ _DIRECTIONS = {direction.value: direction for direction in Direction}
 
 def decode_policy(
     data: Mapping[str, Any],
-    source: Source = Source(),  # noqa: B008 (frozen)
+    source: Source = _NOWHERE,
     line_of: Callable[[str], int] | None = None,
 ) -> NetworkPolicy:
     """A policy from its plain values. Never raises; what is wrong is in `findings` of the result.
@@ -51,7 +53,7 @@ def decode_policy(
     spec = {} if spec is None else spec  # rule 2.2
     is_mapping = isinstance(spec, dict)
     if not is_mapping:
-        message = f"is {type_name(spec)}, not a mapping; every pod of the namespace is isolated and nothing is allowed"
+        message = f"is {type_name(spec)}, not a mapping; the whole namespace is isolated, nothing allowed"
         report.error("wrong-type", "spec", message, "write spec: {podSelector: ...}")
         spec = {"policyTypes": [direction.value for direction in _BOTH]}
     report_widening(spec, _SPEC_FIELDS, "spec", report)
@@ -78,14 +80,18 @@ def decode_policy(
 def _check_version(version: object, report: Report) -> None:
     if version == API_VERSION:
         return
-    message = "is missing" if version is None else f"{shown(version)} is no apiVersion that knows a NetworkPolicy"
+    message = (
+        "is missing" if version is None else f"{shown(version)} is no apiVersion that knows a NetworkPolicy"
+    )
     report.error("wrong-api-version", "apiVersion", message, f"write apiVersion: {API_VERSION}")
 
 
 def _check_fields(data: Mapping[str, Any], report: Report) -> None:
     for key in unknown_keys(data, _FIELDS):
         if key in _SPEC_FIELDS or suggestion(key, frozenset({"spec"})):
-            remedy = "indent it, so that it stands under spec" if key in _SPEC_FIELDS else "did you mean spec?"
+            remedy = (
+                "indent it, so that it stands under spec" if key in _SPEC_FIELDS else "did you mean spec?"
+            )
             report_one_widening(key, shown_key(key), report, remedy)
         else:
             report_harmless({key: None}, _FIELDS, "", report)
@@ -97,13 +103,14 @@ def _subjects(value: object, report: Report) -> SelectorReading:
         return SelectorReading(EVERYTHING, understood=True)  # rule 2.2
     reading = decode_selector(value, "spec.podSelector", report)
     if not reading.understood:
-        message = f"is not understood in full: pods that match {reading.selector} are isolated and nothing is allowed"
+        subjects = shown_text(str(reading.selector), 120)
+        message = f"is not understood in full: pods that match {subjects} are isolated, nothing is allowed"
         report.error("invalid-selector", "spec.podSelector", message, "mend the selector")
     return reading
 
 
 def _directions(value: object, egress: object, report: Report) -> tuple[Direction, ...]:
-    """The defaulted policyTypes in a fixed order, both directions when they cannot be read (rules 2.3, 2.70 h)."""
+    """The defaulted policyTypes in a fixed order; both when they cannot be read (rules 2.3, 2.70 h)."""
     if value is None or value == []:
         # Egress rules that cannot be read were meant to be some: `egress: {to: ...}` isolates.
         has_egress = egress is not None and egress != []
@@ -113,7 +120,9 @@ def _directions(value: object, egress: object, report: Report) -> tuple[Directio
         message = f"is {type_name(value)}, not a list; both directions are isolated"
         report.error("wrong-type", "spec.policyTypes", message, remedy)
         return _BOTH
-    unknown = [index for index, item in enumerate(value) if not isinstance(item, str) or item not in _DIRECTIONS]
+    unknown = [
+        index for index, item in enumerate(value) if not isinstance(item, str) or item not in _DIRECTIONS
+    ]
     for index in unknown:
         message = f"{shown(value[index])} is neither Ingress nor Egress; both directions are isolated"
         report.error("invalid-policy-types", f"spec.policyTypes[{index}]", message, remedy)

@@ -1,8 +1,8 @@
 """Rules, peers and ports of a policy from plain values, fail closed.
 
-A peer or port that the API server would refuse is left out and reported. A list that was written and of which nothing
-is left stays an empty tuple, which matches nothing; only a list that is missing, null or [] becomes None, which matches
-everything (rule 2.11). Mixing the two up would turn a typing error into an open door.
+A peer or port that the API server would refuse is left out and reported. A list that was written and of which
+nothing is left stays an empty tuple, which matches nothing; only a list that is missing, null or [] becomes
+None, which matches everything (rule 2.11). Mixing the two up would turn a typing error into an open door.
 """
 
 from typing import Any
@@ -30,7 +30,6 @@ _PEER_FIELDS = frozenset({"podSelector", "namespaceSelector", "ipBlock"})
 _BLOCK_FIELDS = frozenset({"cidr", "except"})
 _PORT_FIELDS = frozenset({"protocol", "port", "endPort"})
 _PROTOCOLS = {protocol.name: protocol for protocol in Protocol}
-_LONGEST_CIDR = 64
 _LAST_PORT = 65535
 
 
@@ -82,9 +81,13 @@ def _peer(index: int, item: object, path: str, report: Report) -> Peer | None:
         return None
     report_widening(item, _PEER_FIELDS, path, report)
     # A selector or block that is null is absent, which differs from {} (rule 2.14).
-    written = {name: item[name] for name in ("podSelector", "namespaceSelector", "ipBlock") if item.get(name) is not None}
+    written = {
+        name: item[name]
+        for name in ("podSelector", "namespaceSelector", "ipBlock")
+        if item.get(name) is not None
+    }
     if not written:
-        message = "names nobody: podSelector, namespaceSelector and ipBlock are all missing; the peer matches nobody"
+        message = "has no podSelector, no namespaceSelector and no ipBlock; the peer matches nobody"
         report.error("invalid-peer", path, message, "leave the whole list out to allow everybody")
         return None
     if "ipBlock" in written:
@@ -132,7 +135,11 @@ def _excepts(value: object, cidr: Cidr | None, path: str, report: Report) -> tup
     for index, item in enumerate(value):
         place = f"{path}[{index}]"
         inner = _cidr(item, place, "invalid-except", report)
-        if inner is not None and cidr is not None and not (cidr.contains(inner) and cidr.prefix < inner.prefix):
+        if (
+            inner is not None
+            and cidr is not None
+            and not (cidr.contains(inner) and cidr.prefix < inner.prefix)
+        ):
             message = f"{shown(item)} is not strictly inside {cidr}; the peer matches nobody"
             report.error("invalid-except", place, message, "give a smaller block within cidr")
             inner = None
@@ -148,9 +155,9 @@ def _cidr(value: object, path: str, code: str, report: Report) -> Cidr | None:
     if value is None or value == "":
         report.error(code, path, "is missing; the peer matches nobody", remedy)
     elif not isinstance(value, str):
-        report.error(code, path, f"{shown(value)} is {type_name(value)}, not a text; the peer matches nobody", remedy)
-    elif len(value) > _LONGEST_CIDR:
-        report.error(code, path, f"{shown(value)} is too long for a CIDR block; the peer matches nobody", remedy)
+        report.error(
+            code, path, f"{shown(value)} is {type_name(value)}, not a text; the peer matches nobody", remedy
+        )
     else:
         try:
             return parse_cidr(value)
@@ -179,7 +186,9 @@ def _port(index: int, item: object, path: str, report: Report) -> PolicyPort | N
     report_widening(item, _PORT_FIELDS, path, report)
     protocol = _protocol(item.get("protocol"), f"{path}.protocol", report)
     port, is_port = _number_or_name(item.get("port"), f"{path}.port", report)
-    end, is_end = _end_port(item.get("endPort"), port, f"{path}.endPort", report) if is_port else (None, False)
+    end, is_end = (
+        _end_port(item.get("endPort"), port, f"{path}.endPort", report) if is_port else (None, False)
+    )
     if protocol is None or not is_port or not is_end:
         return None
     return PolicyPort(index, protocol, port, end)
@@ -207,7 +216,11 @@ def _number_or_name(value: object, path: str, report: Report) -> tuple[int | str
         message = f"{shown(value)} is {type_name(value)}, not a port; it matches no port"
         report.error("invalid-port", path, message, "write a number, or the name of a container port")
     elif problem := port_name_problem(value):
-        remedy = "write it without quotes" if value.isdecimal() else "write a number, or the name of a container port"
+        remedy = (
+            "write it without quotes"
+            if value.isdecimal()
+            else "write a number, or the name of a container port"
+        )
         report.error("invalid-port", path, f"a port name {problem}, and {shown(value)} does not", remedy)
     else:
         return value, True
@@ -219,7 +232,10 @@ def _end_port(value: object, port: int | str | None, path: str, report: Report) 
     if value is None:
         return None, True
     if type(value) is not int:
-        message, remedy = f"{shown(value)} is {type_name(value)}, not a number", "write a number without quotes"
+        message, remedy = (
+            f"{shown(value)} is {type_name(value)}, not a number",
+            "write a number without quotes",
+        )
     elif port is None:
         message, remedy = "stands without port", "add port, the first of the range"
     elif isinstance(port, str):

@@ -1,8 +1,8 @@
 """Label selectors from plain values to `LabelSelector`, fail closed.
 
-What a selector that is partly unreadable means depends on who asks: a peer then matches nothing, while the pods of
-spec.podSelector must stay isolated. So the reading gives both: the requirements that were understood, which select a
-superset, and whether that was all of it. Rules 2.16 and 2.70 b.
+What a selector that is partly unreadable means depends on who asks: a peer then matches nothing, while the
+pods of spec.podSelector must stay isolated. So the reading gives both: the requirements that were understood,
+which select a superset, and whether that was all of it. Rules 2.16 and 2.70 b.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,9 @@ def decode_selector(value: object, path: str, report: Report) -> SelectorReading
         return SelectorReading(LabelSelector(), understood=False)
     report_widening(value, _FIELDS, path, report, "labels belong under matchLabels")
     labels, labels_understood = _match_labels(value.get("matchLabels"), f"{path}.matchLabels", report)
-    requirements, understood = _match_expressions(value.get("matchExpressions"), f"{path}.matchExpressions", report)
+    requirements, understood = _match_expressions(
+        value.get("matchExpressions"), f"{path}.matchExpressions", report
+    )
     return SelectorReading(LabelSelector.of(labels, requirements), labels_understood and understood)
 
 
@@ -42,7 +44,9 @@ def _match_labels(value: object, path: str, report: Report) -> tuple[dict[str, s
     if value is None:
         return {}, True
     if not isinstance(value, dict):
-        report.error("wrong-type", path, f"is {type_name(value)}, not a mapping", "write matchLabels: {app: web}")
+        report.error(
+            "wrong-type", path, f"is {type_name(value)}, not a mapping", "write matchLabels: {app: web}"
+        )
         return {}, False
     labels = {}
     for key, text in value.items():
@@ -99,7 +103,9 @@ def _key(item: Mapping[str, Any], path: str, report: Report) -> str | None:
     if key is None:
         report.error("invalid-selector", f"{path}.key", "is missing", "name the label: key: app")
     elif not isinstance(key, str):
-        report.error("invalid-selector", f"{path}.key", f"{shown(key)} is {type_name(key)}, not a text", "quote it")
+        report.error(
+            "invalid-selector", f"{path}.key", f"{shown(key)} is {type_name(key)}, not a text", "quote it"
+        )
     elif problem := label_key_problem(key):
         report.error("invalid-selector", f"{path}.key", f"{shown(key)} {problem}", "mend the key")
     else:

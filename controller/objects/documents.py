@@ -1,7 +1,7 @@
 """Text to documents: YAML streams, JSON, and lists of objects, each document with the place it stands at.
 
-A stream is cut at its `---` lines before anything is parsed, as kubectl does, so that a broken document takes no other
-with it and every line number is exact. Nothing here knows what a policy is.
+A stream is cut at its `---` lines before anything is parsed, as kubectl does, so that a broken document takes
+no other with it and every line number is exact. Nothing here knows what a policy is.
 """
 
 import re
@@ -15,7 +15,7 @@ from controller.objects.findings import Finding, Severity, Source
 from controller.objects.json_text import load_json
 from controller.objects.lines import LineIndex
 from controller.objects.malformed import MalformedError
-from controller.objects.names import safe_name, shown, type_name
+from controller.objects.names import shown, type_name
 from controller.objects.yaml_text import Allowance, load_yaml
 
 MAX_LIST_DEPTH = 8
@@ -23,11 +23,13 @@ MAX_LIST_DEPTH = 8
 
 _SEPARATOR = re.compile(r"^---(.*)$", re.MULTILINE)
 _EMPTY = re.compile(r"(?:[ \t\r]*(?:#[^\n]*)?\n)*[ \t\r]*(?:#[^\n]*)?")
-_BROKEN_JSON = re.compile(r"\s*\[?\s*\{\s*(?:\"|$)|\s*\[")
+_MEANT_AS_JSON = re.compile(r"\[|\{\s*(?:\"|$)")
 _HEAD = 4096
 _GUESSES = {
     "kind": re.compile(r"^(?:  |- )?[\"']?kind[\"']?:[ \t]*[\"']?([A-Za-z]{1,63})", re.MULTILINE),
-    "namespace": re.compile(r"^[ \t]+[\"']?namespace[\"']?:[ \t]*[\"']?([a-z0-9][-a-z0-9]{0,62})", re.MULTILINE),
+    "namespace": re.compile(
+        r"^[ \t]+[\"']?namespace[\"']?:[ \t]*[\"']?([a-z0-9][-a-z0-9]{0,62})", re.MULTILINE
+    ),
     "name": re.compile(r"^[ \t]+[\"']?name[\"']?:[ \t]*[\"']?([a-z0-9][-.a-z0-9]{0,62})", re.MULTILINE),
 }
 
@@ -40,7 +42,7 @@ class Document(Struct, frozen=True):
     lines: LineIndex | None = None
 
     def line(self, path: str) -> int:
-        """The line of a field path such as `spec.ingress[1].from[0]`; the object's own line where fields have none."""
+        """The line of a field path such as `spec.ingress[1].from[0]`; the object's where fields have none."""
         return self.lines.line(path) if self.lines is not None else self.source.line
 
 
@@ -59,11 +61,28 @@ def parse_documents(
 
 
 class _Chunk(Struct, frozen=True):
-    """The text between two separators, the number of lines above it, and what stood on the separator's line."""
+    """The text between two separators, how many lines are above it, and what the separator's line held."""
 
     text: str
     offset: int
     trailing: str = ""
+
+
+class _Place(Struct, frozen=True):
+    """Where a value stands: in words, by line, by node where it is YAML. `depth` counts the lists around it."""
+
+    subject: str
+    source: Source
+    node: Node | None
+    offset: int
+    depth: int = 0
+
+    def item(self, index: int, nodes: list[Node] | None) -> "_Place":
+        """The place of an item of the list that stands here."""
+        node = nodes[index] if nodes is not None else None
+        line = self.source.line if node is None else int(node.start_mark.line) + 1 + self.offset
+        source = Source(self.source.file, line)
+        return _Place(f"{self.subject} items[{index}]", source, node, self.offset, self.depth + 1)
 
 
 def _chunks(text: str) -> Iterator[_Chunk]:
@@ -94,13 +113,16 @@ class _Reader:
         if not chunk.trailing and _EMPTY.fullmatch(chunk.text):
             return
         self._number += 1
+        subject = f"document {self._number}"
         try:
             _check(chunk)
             for value, line, node in self._values(chunk.text):
-                self._take(value, Source(self._file, chunk.offset + line), node, chunk.offset)
+                self._take(value, _Place(subject, self._at(chunk, line), node, chunk.offset))
         except MalformedError as error:
-            source = Source(self._file, chunk.offset + error.line)
-            self._refuse(error, self._guess(chunk.text), source)
+            self._refuse(error, subject + _guess(chunk.text), self._at(chunk, error.line))
+
+    def _at(self, chunk: _Chunk, line: int) -> Source:
+        return Source(self._file, chunk.offset + line)
 
     def _values(self, text: str) -> Iterator[tuple[Any, int, Node | None]]:
         """The values of a chunk, their first lines within it, and their nodes where it is YAML."""
@@ -112,7 +134,7 @@ class _Reader:
                     taken = True
             except MalformedError as error:
                 # Flow-style YAML starts like JSON: `{apiVersion: v1}`.
-                if taken or error.code != "unreadable-document" or _BROKEN_JSON.match(text):
+                if taken or error.code != "unreadable-document" or _MEANT_AS_JSON.match(text.lstrip()):
                     raise
             else:
                 return
@@ -120,63 +142,48 @@ class _Reader:
         if node is not None and value is not None:
             yield value, int(node.start_mark.line) + 1, node
 
-    def _take(self, value: object, source: Source, node: Node | None, offset: int) -> None:
-        subject = f"document {self._number}"
+    def _take(self, value: object, place: _Place) -> None:
         if isinstance(value, list):
-            self._take_items(value, subject, source, node, offset, {}, 1)
+            self._take_items(value, place, {})
         elif isinstance(value, dict):
-            self._take_object(value, subject, source, node, offset, 0)
+            self._take_object(value, place)
         else:
-            self._not_an_object(value, subject, source)
+            message = f"{type_name(value)} stands where an object belongs: {shown(value)}"
+            remedy = "an object has apiVersion, kind and metadata"
+            self._refuse(MalformedError("not-an-object", message, remedy=remedy), place.subject, place.source)
 
-    def _take_object(
-        self, data: dict[str, Any], subject: str, source: Source, node: Node | None, offset: int, depth: int
-    ) -> None:
+    def _take_object(self, data: dict[str, Any], place: _Place) -> None:
         kind = data.get("kind")
-        if isinstance(kind, str) and kind.endswith("List") and (kind == "List" or "items" in data):
-            items = data.get("items")
-            if items is None:
-                return
-            if not isinstance(items, list):
-                error = MalformedError("unreadable-document", f"items is {type_name(items)}, not a list")
-                self._refuse(error, subject, source)
-                return
-            inherited = {} if kind == "List" else {"apiVersion": data.get("apiVersion"), "kind": kind[:-4]}
-            self._take_items(items, subject, source, _field(node, "items"), offset, inherited, depth + 1)
+        if not isinstance(kind, str):
+            kind = ""
+        if kind == "List" or (kind.endswith("List") and "items" in data):
+            self._take_list(data, kind, place)
             return
-        is_policy = isinstance(kind, str) and kind.endswith("Policy")
-        lines = LineIndex(node, offset) if node is not None and is_policy else None
-        self.documents.append(Document(data, source, lines))
+        has_lines = place.node is not None and kind.endswith("Policy")
+        lines = LineIndex(place.node, place.offset) if place.node is not None and has_lines else None
+        self.documents.append(Document(data, place.source, lines))
 
-    def _take_items(
-        self,
-        items: list[Any],
-        subject: str,
-        source: Source,
-        node: Node | None,
-        offset: int,
-        inherited: dict[str, Any],
-        depth: int,
-    ) -> None:
-        if depth > MAX_LIST_DEPTH:
-            error = MalformedError("too-deep", f"lists of objects are nested more than {MAX_LIST_DEPTH} deep")
-            self._refuse(error, subject, source)
+    def _take_list(self, data: dict[str, Any], kind: str, place: _Place) -> None:
+        """`kind: List`, or a typed list, whose items may leave out what the list says of them."""
+        items = data.get("items")
+        if items is None:
             return
-        nodes = node.value if isinstance(node, SequenceNode) else [None] * len(items)
-        for index, (item, item_node) in enumerate(zip(items, nodes, strict=True)):
-            place = source
-            if item_node is not None:
-                place = Source(source.file, int(item_node.start_mark.line) + 1 + offset)
-            name = f"{subject} items[{index}]"
-            if isinstance(item, dict):
-                self._take_object({**inherited, **item}, name, place, item_node, offset, depth)
-            else:
-                self._not_an_object(item, name, place)
+        if not isinstance(items, list):
+            error = MalformedError("unreadable-document", f"items is {type_name(items)}, not a list")
+            self._refuse(error, place.subject, place.source)
+            return
+        inherited = {} if kind == "List" else {"apiVersion": data.get("apiVersion"), "kind": kind[:-4]}
+        around = _Place(place.subject, place.source, _field(place.node, "items"), place.offset, place.depth)
+        self._take_items(items, around, inherited)
 
-    def _not_an_object(self, value: object, subject: str, source: Source) -> None:
-        message = f"{type_name(value)} stands where an object belongs: {shown(value)}"
-        error = MalformedError("not-an-object", message, remedy="an object has apiVersion, kind and metadata")
-        self._refuse(error, subject, source)
+    def _take_items(self, items: list[Any], place: _Place, inherited: dict[str, Any]) -> None:
+        if place.depth >= MAX_LIST_DEPTH:
+            error = MalformedError("too-deep", f"lists of objects nest more than {MAX_LIST_DEPTH} deep")
+            self._refuse(error, place.subject, place.source)
+            return
+        nodes = place.node.value if isinstance(place.node, SequenceNode) else None
+        for index, item in enumerate(items):
+            self._take({**inherited, **item} if isinstance(item, dict) else item, place.item(index, nodes))
 
     def _refuse(self, error: MalformedError, subject: str, source: Source) -> None:
         self.findings.append(
@@ -190,15 +197,6 @@ class _Reader:
             )
         )
 
-    def _guess(self, text: str) -> str:
-        """What the unreadable document probably is, from its first lines: `document 3 (NetworkPolicy shop/web)`."""
-        head = text[:_HEAD]
-        found = {what: match[1] for what, regex in _GUESSES.items() if (match := regex.search(head))}
-        if "kind" not in found:
-            return f"document {self._number}"
-        name = "/".join(safe_name(found[what]) for what in ("namespace", "name") if what in found)
-        return f"document {self._number} ({found['kind']} {name})" if name else f"document {self._number} ({found['kind']})"
-
 
 def _check(chunk: _Chunk) -> None:
     """Refuses what no parser should be asked about."""
@@ -211,6 +209,16 @@ def _check(chunk: _Chunk) -> None:
         line = chunk.text.count("\n", 0, error.start) + 1
         message = "holds bytes that are not UTF-8"
         raise MalformedError("not-utf8", message, line, "save the file as UTF-8") from None
+
+
+def _guess(text: str) -> str:
+    """What an unreadable document seems to be, from its first lines: ` (NetworkPolicy shop/web)`."""
+    head = text[:_HEAD]
+    found = {what: match[1] for what, regex in _GUESSES.items() if (match := regex.search(head))}
+    if "kind" not in found:
+        return ""
+    name = "/".join(found[what] for what in ("namespace", "name") if what in found)
+    return f" ({found['kind']} {name})" if name else f" ({found['kind']})"
 
 
 def _field(node: Node | None, name: str) -> Node | None:

@@ -10,7 +10,10 @@ from msgspec import Struct
 
 
 class Severity(StrEnum):
-    """`error`: the API server would refuse the object or it cannot be read; `warning`: it means less or more than it seems."""
+    """`error`: the API server would refuse the object or it cannot be read.
+
+    `warning`: it means less or more than it seems.
+    """
 
     ERROR = "error"
     WARNING = "warning"

@@ -1,7 +1,7 @@
-"""JSON text to plain values: one object, a list, or several one after the other, as `kubectl get -o json` and jq write.
+"""JSON text to plain values: one, or several one after the other, as `kubectl get -o json` and jq write them.
 
-The standard parser is used with a hook, not a faster one, because it refuses duplicate keys at a cost of 8 ms for a
-megabyte, and says where an error is.
+The standard parser is used with a hook, not a faster one, because it refuses duplicate keys at a cost of 8 ms
+for a megabyte, and says where an error is.
 """
 
 import json
@@ -17,7 +17,7 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def load_json(text: str) -> Iterator[tuple[Any, int]]:
-    """Each value of a text with the line it starts at. Raises MalformedError at the first thing that is no JSON."""
+    """Each value of a text and the line it starts at. Raises MalformedError at what is no JSON."""
     position = _after_space(text, 0)
     line = 1
     counted = 0

@@ -59,7 +59,10 @@ class PolicyPort(Struct, frozen=True):
 
 
 class PolicyRule(Struct, frozen=True):
-    """One item of `ingress` or `egress`. None means any peer or any port; `()` means none at all (rule 2.11)."""
+    """One item of `ingress` or `egress`.
+
+    None means any peer or any port; `()` means none at all (rule 2.11).
+    """
 
     index: int
     peers: tuple[Peer, ...] | None = None
@@ -69,8 +72,8 @@ class PolicyRule(Struct, frozen=True):
 class NetworkPolicy(Struct, frozen=True, kw_only=True):
     """A `networking.k8s.io/v1` NetworkPolicy after defaulting (rules 2.1 to 2.5).
 
-    `directions` is the defaulted `policyTypes`. `lines` maps field paths to line numbers of `source.file` where
-    the policy came from a YAML file. `findings` is why parts of it match nothing.
+    `directions` is the defaulted `policyTypes`. `lines` maps field paths to line numbers of `source.file`
+    where the policy came from a YAML file. `findings` is why parts of it match nothing.
     """
 
     namespace: str
@@ -118,8 +121,8 @@ TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
 class Pod(Struct, frozen=True, kw_only=True):
     """A pod, reduced to what decides its traffic. `ips` are canonical texts of both families (rule 2.57).
 
-    `quarantined`: something that matters, its labels say, could not be read; then it is isolated in both directions
-    and a peer of nobody.
+    `quarantined`: something that matters, its labels say, could not be read; then it is isolated in both
+    directions and a peer of nobody.
     """
 
     namespace: str
@@ -168,7 +171,8 @@ class Node(Struct, frozen=True, kw_only=True):
 class Cluster(Struct, frozen=True, kw_only=True):
     """Everything that was read, sorted by name, each object once. The input of the engine.
 
-    Every namespace that an object lives in is present (created with its metadata.name label when no file defines it).
+    Every namespace that an object lives in is present (created with its metadata.name label when no file
+    defines it).
     """
 
     namespaces: tuple[Namespace, ...] = ()

@@ -1,7 +1,7 @@
 """From a field path to its line: `spec.ingress[1].from[0]` is on line 27.
 
-Only documents of policies keep their nodes for it, because nodes take ten times the memory of the values, and a
-person asks for the line of a rule far more often than for the line of a container.
+Only documents of policies keep their nodes for it, because nodes take ten times the memory of the values, and
+a person asks for the line of a rule far more often than for the line of a container.
 """
 
 import re
@@ -13,7 +13,7 @@ _KEY = re.compile(r"(.*?)\[(.*)\]", re.DOTALL)
 
 
 class LineIndex:
-    """Lines of the fields of one document. `offset` is the number of lines of the file above the parsed text."""
+    """Lines of the fields of one document. `offset` is how many lines of the file are above its text."""
 
     __slots__ = ("_found", "_offset")
 
@@ -22,7 +22,7 @@ class LineIndex:
         self._found: dict[str, tuple[Node, int]] = {"": (node, int(node.start_mark.line))}
 
     def line(self, path: str) -> int:
-        """The line of a field, or of the nearest field around it that exists. O(1) next to a path asked before."""
+        """The line of a field, or of the nearest one around it that exists. O(1) near paths asked before."""
         return self._find(path)[1] + 1 + self._offset
 
     def _find(self, path: str) -> tuple[Node, int]:
@@ -36,7 +36,7 @@ class LineIndex:
 
 
 def _split(path: str) -> tuple[str, str | int]:
-    """The path around the last step, and that step: a field, an index, or a key in brackets (`matchLabels[app]`)."""
+    """The path without its last step, and that step: a field, an index, or a key (`matchLabels[app]`)."""
     if path.endswith("]"):
         if match := _INDEX.fullmatch(path):
             return match[1], int(match[2])

@@ -5,7 +5,7 @@ Raised by the YAML and JSON readers, caught in `documents`, where it becomes a f
 
 
 class MalformedError(Exception):
-    """A document is unreadable. `line` counts from 1 within the text that was parsed; `code` is a finding code."""
+    """A document is unreadable: `line` counts from 1 within its text, `code` is a finding code."""
 
     def __init__(self, code: str, message: str, line: int = 1, remedy: str = "") -> None:
         super().__init__(message)

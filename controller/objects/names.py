@@ -1,8 +1,8 @@
-"""What Kubernetes allows in names, label keys, label values and port names, and how to print what it does not.
+"""What Kubernetes allows in names, label keys, label values and port names, and how to print the rest.
 
-Every text of an object is written by somebody who may be hostile or mistaken. The `..._problem` functions say in words
-what breaks the grammar, `shown` puts any value into a message, and `safe_name` gives an object a name that cannot break
-a line, a terminal or a table. Grammar: rule 2.70 a, b and d.
+Every text of an object is written by somebody who may be hostile or mistaken. The `..._problem` functions say
+in words what breaks the grammar, `shown` puts any value into a message, and `safe_name` gives an object a
+name that cannot break a line, a terminal or a table. Grammar: rule 2.70 a, b and d.
 """
 
 import hashlib
@@ -36,7 +36,8 @@ def dns_subdomain_problem(text: str) -> str:
     if _DNS_SUBDOMAIN_RE.fullmatch(text):
         return ""
     return (
-        "may only hold a-z, 0-9, '-' and '.', and each part between dots must start and end with a letter or digit"
+        "may only hold a-z, 0-9, '-' and '.', and each part between dots must start and end with a letter or "
+        "digit"
     )
 
 
@@ -72,7 +73,7 @@ def port_name_problem(text: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as it may appear in a message: one line, at most about 60 characters, control characters escaped."""
+    """A value as it may stand in a message: one line, about 60 characters, control characters escaped."""
     if isinstance(value, str):
         return f'"{_escaped(value, _SHOWN)}"'
     if value is None or isinstance(value, bool):
@@ -82,6 +83,11 @@ def shown(value: object) -> str:
     if isinstance(value, float):
         return repr(value)
     return type_name(value)
+
+
+def shown_text(text: str, length: int) -> str:
+    """A text without quotes around it, on one line, at most `length` characters: file names, error texts."""
+    return _escaped(text, length)
 
 
 def type_name(value: object) -> str:
@@ -107,8 +113,8 @@ def shown_key(key: str) -> str:
 def safe_name(name: str) -> str:
     """A name that is safe to print and different for different names; valid names stay as they are.
 
-    Anything outside `A-Za-z0-9._-` is escaped (the backslash too, which keeps the result unique); a name longer than
-    Kubernetes allows is cut and ends in a digest of the whole.
+    Anything outside `A-Za-z0-9._-` is escaped (the backslash too, which keeps the result unique); a name
+    longer than Kubernetes allows is cut and ends in a digest of the whole.
     """
     if len(name) <= _LONGEST_NAME and not _UNSAFE_RE.search(name):
         return name
@@ -128,6 +134,8 @@ def _qualified_part_problem(text: str) -> str:
 
 def _escaped(text: str, length: int) -> str:
     """The start of a text, printable. Only that start is looked at: the text may have 10 MB."""
+    if len(text) <= length and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
     start = text[: length + 1]
     safe = "".join(
         char if char.isprintable() and char not in '"\\' else _escape_char(char) for char in start[:length]

@@ -1,7 +1,8 @@
 """Collects what is wrong with one object while it is decoded.
 
-Decoding never stops and never raises: each part that is wrong leaves one finding here and is left out of the value.
-The number of findings of an object is bounded, because an object with a million bad peers is still one bad object.
+Decoding never stops and never raises: each part that is wrong leaves one finding here and is left out of the
+value. The number of findings of an object is bounded, because an object with a million bad peers is still one
+bad object.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,8 @@ LIMIT = 100
 class Report:
     """The findings of one object, in the order they were made.
 
-    `subject` names the object (`NetworkPolicy shop/web`). `line_of` gives the line of a field path, where it is known.
+    `subject` names the object (`NetworkPolicy shop/web`). `line_of` gives the line of a field path, where it
+    is known.
     """
 
     __slots__ = ("_findings", "_left_out", "_line_of", "_source", "_subject")

@@ -1,8 +1,8 @@
 """What a YAML scalar without quotes means to kubectl.
 
-kubectl reads YAML 1.1 with exceptions of its own (sigs.k8s.io/yaml): `y`, `yes` and `on` are booleans, `010` is eight,
-`2001-12-14` and `12:30:45` stay texts. A reader that follows another YAML gives a policy another meaning than the
-cluster does; the table in the tests was made with kubectl itself.
+kubectl reads YAML 1.1 with exceptions of its own (sigs.k8s.io/yaml): `y`, `yes` and `on` are booleans, `010`
+is eight, `2001-12-14` and `12:30:45` stay texts. A reader that follows another YAML gives a policy another
+meaning than the cluster does; the table in the tests was made with kubectl itself.
 """
 
 import re
@@ -15,12 +15,12 @@ _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False),
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
 }
-_NOT_FINITE = frozenset(
-    f"{sign}.{word}" for word in ("inf", "Inf", "INF") for sign in ("", "+", "-")
-) | {".nan", ".NaN", ".NAN"}
-_INT = re.compile(
-    r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))", re.ASCII
-)
+_NOT_FINITE = frozenset(f"{sign}.{word}" for word in ("inf", "Inf", "INF") for sign in ("", "+", "-")) | {
+    ".nan",
+    ".NaN",
+    ".NAN",
+}
+_INT = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _DOT_FLOAT = re.compile(r"\.[0-9]+(?:_[0-9]+)*(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _LONGEST_INT = 80
@@ -90,8 +90,8 @@ def _int(digits: str) -> int | None:
 
 
 def _float(digits: str, text: str) -> Scalar:
-    """A float, or the integer it equals: on its way through JSON `80.0` becomes 80. Too large a number is a text."""
+    """A float, or the integer it equals, as `80.0` becomes 80 through JSON. Too large a number is a text."""
     value = float(digits)
     if value in (float("inf"), float("-inf")):
         return text
-    return int(value) if value.is_integer() and abs(value) < 1e21 else value  # noqa: PLR2004 (encoding/json)
+    return int(value) if value.is_integer() and abs(value) < 1e21 else value

@@ -1,7 +1,7 @@
 """Fields that Kubernetes does not know, with the field that was probably meant.
 
-The API server drops them (rule 2.63). Dropping one from a rule, a peer or a selector leaves a policy that says something
-else than its author wrote, often more; dropping one from the metadata loses nothing.
+The API server drops them (rule 2.63). Dropping one from a rule, a peer or a selector leaves a policy that
+says something else than its author wrote, often more; dropping one from the metadata loses nothing.
 """
 
 from collections.abc import Mapping
@@ -17,23 +17,25 @@ def report_harmless(mapping: Mapping[str, object], known: frozenset[str], path: 
     """Warns of fields whose loss leaves the meaning as it is."""
     for key in unknown_keys(mapping, known):
         remedy = suggestion(key, known) or "remove it"
-        report.warning("unknown-field", field_path(path, key), "Kubernetes has no such field here and drops it", remedy)
+        report.warning(
+            "unknown-field", field_path(path, key), "Kubernetes has no such field here and drops it", remedy
+        )
 
 
 def report_widening(
     mapping: Mapping[str, object], known: frozenset[str], path: str, report: Report, hint: str = ""
 ) -> None:
-    """Reports fields whose loss gives the policy another meaning. `hint` is said where no known field is alike."""
+    """Reports fields whose loss changes what the policy says; `hint` is for those like no known one."""
     for key in unknown_keys(mapping, known):
         report_one_widening(key, field_path(path, key), report, suggestion(key, known) or hint)
 
 
 def report_one_widening(key: str, path: str, report: Report, remedy: str) -> None:
-    """Reports one field whose loss gives the policy another meaning."""
+    """Reports one field whose loss changes what the policy says."""
     report.error(
         "unknown-field-widens",
         path,
-        f"Kubernetes has no field {shown(key)} here; it drops it, and what is left may allow more than was meant",
+        f"Kubernetes has no field {shown(key)} here and drops it; what is left may allow more than was meant",
         remedy or "remove it, or move it to where it belongs",
     )
 

@@ -1,7 +1,8 @@
-"""The shape of pods, namespaces and nodes as Kubernetes writes them, reduced to the fields that decide traffic.
+"""Pods, namespaces and nodes as Kubernetes writes them, reduced to the fields that decide traffic.
 
-msgspec fills these from plain values or straight from bytes, checks types on the way and skips everything else, which is
-nine tenths of a pod. Every field may be missing or null. Values with a meaning are made of them in `decode_cluster`.
+msgspec fills these from plain values or straight from bytes, checks types on the way and skips everything
+else, which is nine tenths of a pod. Every field may be missing or null. Values with a meaning are made of
+them in `decode_cluster`.
 """
 
 import msgspec

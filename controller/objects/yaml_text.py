@@ -1,21 +1,28 @@
 """One YAML document to plain values, fast, and safe against documents that were made to do harm.
 
-libyaml composes the nodes and a converter of our own turns them into values, which is four times as fast as the
-constructors of PyYAML and can refuse what kubectl refuses: duplicate keys, keys that are lists. Three attacks are
-stopped here: nesting that would overflow the C stack of libyaml, nesting that would overflow Python's, and aliases
-that expand without end.
+libyaml composes the nodes and a converter of our own turns them into values, which is four times as fast as
+the constructors of PyYAML and can refuse what kubectl refuses: duplicate keys, keys that are lists. Three
+attacks are stopped here: nesting that would overflow the C stack of libyaml, nesting that would overflow
+Python's, and aliases that expand without end.
 """
 
 import re
 from typing import Any
 
 import yaml
-from yaml.cyaml import CParser
+from yaml.cyaml import CParser  # type: ignore[attr-defined]  # the stubs leave it out
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from controller.objects.malformed import MalformedError
 from controller.objects.names import shown
-from controller.objects.scalars import NotFiniteError, Scalar, key_text, plain_key, resolve_plain, resolve_short
+from controller.objects.scalars import (
+    NotFiniteError,
+    Scalar,
+    key_text,
+    plain_key,
+    resolve_plain,
+    resolve_short,
+)
 from controller.objects.yaml_tags import tagged_scalar
 
 MAX_DEPTH = 100
@@ -24,7 +31,7 @@ MAX_DEPTH = 100
 MAX_EXPANSION = 1_000_000
 """Values that aliases may add to the documents of one reading."""
 
-# Each level of flow style costs an opening bracket, each level of block style a column of indentation or dashes.
+# A level of flow style costs an opening bracket, a level of block style a column of indentation.
 _DEEP_INDENTATION = re.compile(r"^[ \t?:-]{400}", re.MULTILINE)
 _MANY_BRACKETS = 400
 _SHORT = 64
@@ -42,7 +49,7 @@ class Allowance:
 
 
 def load_yaml(text: str, allowance: Allowance) -> tuple[Any, Node | None]:
-    """The value of a text that holds one YAML document, and its node for finding lines; (None, None) when empty.
+    """The value of one YAML document, and its node for finding lines; (None, None) when it is empty.
 
     Raises MalformedError. O(length of the text + expansion of aliases, which `allowance` bounds).
     """
@@ -71,7 +78,7 @@ class _Composer(CParser):
 
 
 class _GuardedComposer(_Composer):
-    """The same with a limit on nesting, for texts that might exceed it. Twice as slow: two Python calls a node."""
+    """The same with a limit on nesting, for texts that might exceed it."""
 
     depth = 0
 
@@ -105,8 +112,8 @@ def _compose(text: str) -> Node | None:
 class _Converter:
     """Nodes to values. `count` is how many values were made; more than `limit` means that aliases multiply.
 
-    The loops write out what `_key` and `_scalar` decide for scalars without tags: nearly all are such, and the calls
-    saved are two thirds of the time.
+    The loops write out what `_key` and `_scalar` decide for scalars without tags: nearly all are such, and
+    the calls saved are two thirds of the time.
     """
 
     __slots__ = ("count", "limit")
@@ -126,10 +133,7 @@ class _Converter:
             raise _too_many(_line(node))
         if isinstance(node, MappingNode):
             return self._mapping(node, depth + 1)
-        return [
-            item.value if type(item) is ScalarNode and item.style and item.tag is None else self.value(item, depth + 1)
-            for item in node.value
-        ]
+        return [self.value(item, depth + 1) for item in node.value]
 
     def _mapping(self, node: MappingNode, depth: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -157,7 +161,8 @@ class _Converter:
     def _merging(self, result: dict[str, Any], pairs: list[tuple[Node, Node]], depth: int) -> dict[str, Any]:
         """The rest of a mapping from its first `<<` on.
 
-        A merge counts at its place in the order, as in kubectl: it replaces keys above it, keys below replace it.
+        A merge counts at its place in the order, as in kubectl: it replaces keys above it, keys below replace
+        it.
         """
         merged: set[str] = set()
         for key_node, value_node in pairs:
@@ -211,7 +216,9 @@ def _line(node: Node) -> int:
 
 
 def _duplicate(key: str, node: Node) -> MalformedError:
-    return MalformedError("duplicate-key", f"the key {shown(key)} stands twice in one mapping", _line(node), "keep one")
+    return MalformedError(
+        "duplicate-key", f"the key {shown(key)} stands twice in one mapping", _line(node), "keep one"
+    )
 
 
 def _too_deep(line: int) -> MalformedError:
@@ -229,7 +236,7 @@ def _not_utf8(text: str, position: int) -> MalformedError:
 
 
 def _unreadable_character(text: str, error: yaml.YAMLError) -> MalformedError:
-    """libyaml gives no line for a character it refuses."""
+    """Libyaml gives no line for a character it refuses."""
     match = _FORBIDDEN.search(text)
     if match is None:
         return MalformedError("unreadable-document", shown(str(error)))

@@ -1,14 +1,26 @@
-"""The scenarios of a suite as the parameters of a test; a suite without data becomes one skipped test that says why."""
+"""The scenarios of a suite as the parameters of a test.
+
+A suite without data becomes one skipped test that says why.
+"""
+
+from collections.abc import Callable
 
 import pytest
-from _pytest.mark import ParameterSet
 
-from tests.conformance.scenario import Suite
+from tests.conformance.scenario import Scenario, Suite
+
+Conforms = Callable[[Suite, Scenario], None]
+"""The fixture `conforms`: judges a scenario of a suite."""
 
 
-def cases(suite: Suite) -> list[ParameterSet]:
-    """One parameter for each scenario."""
+def each_scenario_of(suite: Suite) -> pytest.MarkDecorator:
+    """Run a test with each `scenario`."""
     if suite.absent:
-        reason = f"{suite.name}: skipped, {suite.absent}"
-        return [pytest.param(None, marks=pytest.mark.skip(reason=reason), id="no-data")]
-    return [pytest.param(scenario, id=scenario.name) for scenario in suite.scenarios]
+        missing = pytest.param(None, marks=pytest.mark.skip(reason=suite.absent), id="no-data")
+        return pytest.mark.parametrize("scenario", [missing])
+    return pytest.mark.parametrize("scenario", suite.scenarios, ids=[each.name for each in suite.scenarios])
+
+
+def needs_data_of(suite: Suite) -> pytest.MarkDecorator:
+    """Skip a test where the data is not there."""
+    return pytest.mark.skipif(bool(suite.absent), reason=suite.absent)

@@ -4,18 +4,19 @@ A test hands its counts over as a property of its report, so that nothing is kep
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 import pytest
 from msgspec import Struct
 
+from tests.conformance.cases import Conforms
 from tests.conformance.judging import judge
+from tests.conformance.layouts import FEW_LAYOUTS, LAYOUTS
 from tests.conformance.scenario import Scenario, Suite
 
 PROPERTY = "conformance"
 SHOWN_FAULTS = 20
-
-Conforms = Callable[[Suite, Scenario], None]
+MANY_PAIRS = 200
+"""A scenario with more pairs than this is judged in fewer layouts, so that the run stays short."""
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def conforms(record_property: Callable[[str, object], None]) -> Conforms:
     def check(suite: Suite, scenario: Scenario) -> None:
         counts = {"pairs": scenario.pairs, "evaluate": 0, "simulate": 0}
         record_property(PROPERTY, (suite.name, len(suite.scenarios), suite.unit, counts))
-        score = judge(scenario)
+        score = judge(scenario, FEW_LAYOUTS if scenario.pairs > MANY_PAIRS else LAYOUTS)
         counts |= {"evaluate": score.evaluate, "simulate": score.simulate}
         first = "\n".join(score.faults[:SHOWN_FAULTS])
         assert not score.faults, f"{len(score.faults)} faults, the first being:\n{first}"
@@ -46,15 +47,17 @@ class Tally(Struct):
     simulate: int = 0
 
     def __str__(self) -> str:
-        left_out = f" ({self.of - self.run} tests not selected)" if self.run < self.of else ""
-        return (
-            f"{self.suite}: {self.passed}/{self.run} tests, {self.evaluate}/{self.pairs} {self.unit} (evaluate), "
-            f"{self.simulate}/{self.pairs} (simulate){left_out}"
+        counts = (
+            f"{self.passed}/{self.run} tests",
+            f"{self.evaluate}/{self.pairs} {self.unit} (evaluate)",
+            f"{self.simulate}/{self.pairs} (simulate)",
         )
+        left_out = f" ({self.of - self.run} tests not selected)" if self.run < self.of else ""
+        return f"{self.suite}: {', '.join(counts)}{left_out}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """`conformance k8s-e2e-netpol: 48/48 tests, 506/506 pairs (evaluate), 506/506 (simulate)`, a line for each suite."""
+    """Write a line for each suite: `conformance NAME: 48/48 tests, 506/506 pairs (evaluate), ...`."""
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
     lines = [*map(str, tallies(reports)), *skipped(terminalreporter.getreports("skipped"))]
     if lines:
@@ -81,6 +84,9 @@ def tallies(reports: Iterable[pytest.TestReport]) -> list[Tally]:
 
 def skipped(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
     """Every suite that did not run, and why."""
-    for report in reports:
-        if Path(__file__).parent in Path(report.fspath).absolute().parents and isinstance(report.longrepr, tuple):
-            yield report.longrepr[2].removeprefix("Skipped: ")
+    reasons = (
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in reports
+        if "conformance" in report.keywords and isinstance(report.longrepr, tuple)
+    )
+    yield from dict.fromkeys(reasons)

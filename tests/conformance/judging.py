@@ -1,11 +1,11 @@
-"""Judges a scenario by both ways to a verdict, in every layout, and compares with what the suite says.
+"""Judges a scenario by both ways to a verdict, in several layouts, and compares with what the suite says.
 
-`evaluate` reads the policies; `simulate` compiles every node and sends the packet through the hooks it meets. Beside
-the verdicts, the state that was brought from step to step change by change must equal the state made from scratch.
+`evaluate` reads the policies; `simulate` compiles every node and sends the packet through the hooks it meets.
+Beside the verdicts, the state that was brought from step to step change by change must equal the state made
+from scratch.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 from msgspec import Struct
 
@@ -13,21 +13,21 @@ from controller.dataplane.walk import Network
 from controller.engine.endpoints import Addresses, Endpoint
 from controller.engine.evaluate import Evaluator
 from controller.engine.resolve import Resolver
-from controller.engine.rulesets import PodGroup
 from controller.objects.kinds import Cluster, Protocol
-from tests.conformance.layouts import LAYOUTS, Layout, in_family
+from tests.conformance.layouts import Layout, in_family
 from tests.conformance.manifests import Store
 from tests.conformance.reading import read_cluster
 from tests.conformance.scenario import Pair, Probe, Scenario
+from tests.conformance.stepping import follow, state
+
+Place = tuple[int, int, Pair]
+"""Which verdict of a scenario: step, probe of the step, pair."""
 
 Judge = Callable[[Endpoint, Endpoint, Protocol, int], bool]
 
-Verdict = tuple[int, int, Pair]
-"""Which verdict of a scenario: step, probe of the step, pair."""
-
 
 class Score(Struct, frozen=True):
-    """How many of a scenario's verdicts each way got right in all layouts, and everything that was wrong, as text."""
+    """How many verdicts of a scenario each way got right in all layouts, and all that was wrong, as text."""
 
     pairs: int
     evaluate: int
@@ -35,38 +35,40 @@ class Score(Struct, frozen=True):
     faults: tuple[str, ...] = ()
 
 
-def judge(scenario: Scenario, layouts: Sequence[Layout] = LAYOUTS) -> Score:
-    """Play a scenario in each layout."""
-    wrong: dict[str, set[Verdict]] = {"evaluate": set(), "simulate": set()}
-    faults: list[str] = []
-    for layout in layouts:
-        for fault in _play(scenario, layout):
-            faults.append(f"{layout.name}: {fault}")
-            if isinstance(fault, _WrongVerdict):
-                wrong[fault.judge].add(fault.verdict)
-    right = {name: scenario.pairs - len(verdicts) for name, verdicts in wrong.items()}
-    return Score(scenario.pairs, right["evaluate"], right["simulate"], tuple(faults))
+class WrongVerdict(Struct, frozen=True):
+    """One verdict that is not the suite's."""
 
-
-class _WrongVerdict(Struct, frozen=True):
     judge: str
-    verdict: Verdict
+    place: Place
     probe: Probe
     family: int
 
     def __str__(self) -> str:
-        step, _, pair = self.verdict
-        said = {True: "allowed", False: "denied"}
-        expected = self.probe.expected[pair]
+        words = {True: "allowed", False: "denied"}
+        step, _, (source, destination) = self.place
+        expected = self.probe.expected[source, destination]
         return (
-            f"step {step}: {pair[0]} -> {pair[1]} {self.probe.port}/{self.probe.protocol.name} over IPv{self.family}"
-            f" is {said[expected]}, {self.judge} says {said[not expected]}"
+            f"step {step}: {source} -> {destination} {self.probe.port}/{self.probe.protocol.name}"
+            f" over IPv{self.family} is {words[expected]}, {self.judge} says {words[not expected]}"
         )
 
 
-def _play(scenario: Scenario, layout: Layout) -> Iterator[_WrongVerdict | str]:
+def judge(scenario: Scenario, layouts: Sequence[Layout]) -> Score:
+    """Play a scenario in each layout."""
+    wrong: dict[str, set[Place]] = {"evaluate": set(), "simulate": set()}
+    faults: list[str] = []
+    for layout in layouts:
+        for fault in _play(scenario, layout):
+            faults.append(f"{layout.name}: {fault}")
+            if isinstance(fault, WrongVerdict):
+                wrong[fault.judge].add(fault.place)
+    right = {name: scenario.pairs - len(places) for name, places in wrong.items()}
+    return Score(scenario.pairs, right["evaluate"], right["simulate"], tuple(faults))
+
+
+def _play(scenario: Scenario, layout: Layout) -> Iterator[WrongVerdict | str]:
     store, resolver, cluster = Store(), Resolver(), Cluster()
-    for number, step in enumerate(scenario.steps, 1):
+    for number, step in enumerate(scenario.steps):
         before, cluster = cluster, read_cluster(layout.lay_out(store.take(step)))
         follow(resolver, before, cluster)
         if state(resolver) != state(Resolver.of(cluster)):
@@ -74,73 +76,34 @@ def _play(scenario: Scenario, layout: Layout) -> Iterator[_WrongVerdict | str]:
         judges = {"evaluate": _evaluate(cluster), "simulate": _simulate(resolver)}
         for index, probe in enumerate(step.probes):
             for family in layout.families:
-                ends = _ends(cluster, probe.expected, family)
-                for pair, expected in probe.expected.items():
-                    source, destination = ends[pair[0]], ends[pair[1]]
-                    for name, allows in judges.items():
-                        if allows(source, destination, probe.protocol, probe.port) is not expected:
-                            yield _WrongVerdict(name, (number, index, pair), probe, family)
+                for name, pair in _wrong(probe, _ends(cluster, probe.expected, family), judges):
+                    yield WrongVerdict(name, (number, index, pair), probe, family)
+
+
+def _wrong(probe: Probe, ends: dict[str, Endpoint], judges: dict[str, Judge]) -> Iterator[tuple[str, Pair]]:
+    for pair, expected in probe.expected.items():
+        source, destination = (ends[name] for name in pair)
+        for name, allows in judges.items():
+            if allows(source, destination, probe.protocol, probe.port) is not expected:
+                yield name, pair
 
 
 def _evaluate(cluster: Cluster) -> Judge:
-    evaluator = Evaluator(cluster)
-    return lambda source, destination, protocol, port: (
-        evaluator.evaluate(source, destination, protocol, port).allowed
-    )
+    ask = Evaluator(cluster).evaluate
+    return lambda source, destination, protocol, port: ask(source, destination, protocol, port).allowed
 
 
 def _simulate(resolver: Resolver) -> Judge:
-    network = Network(resolver)
-    return lambda source, destination, protocol, port: (
-        network.walk(source, destination, protocol, port).allowed
-    )
+    walk = Network(resolver).walk
+    return lambda source, destination, protocol, port: walk(source, destination, protocol, port).allowed
 
 
 def _ends(cluster: Cluster, pairs: Iterable[Pair], family: int) -> dict[str, Endpoint]:
-    """The ends that pairs name, at their address of one family."""
+    """The ends that pairs name, each at its one address of a family."""
     addresses = Addresses(cluster)
     pods = {f"{pod.namespace}/{pod.name}": pod for pod in cluster.pods}
     ends: dict[str, Endpoint] = {}
     for name in {name for pair in pairs for name in pair}:
-        found = (
-            addresses.of_pod(pods[name]) if "/" in name else (addresses.at(in_family(name, family)),)
-        )
+        found = addresses.of_pod(pods[name]) if "/" in name else [addresses.at(in_family(name, family))]
         (ends[name],) = (end for end in found if end.family == family)
     return ends
-
-
-def follow(resolver: Resolver, before: Cluster, after: Cluster) -> None:
-    """Bring a resolver from one state of the cluster to the next, with the changes a watch would report."""
-    for old_pod in before.pods:
-        if old_pod.key not in {pod.key for pod in after.pods}:
-            resolver.remove_pod(old_pod.key)
-    for old_policy in before.policies:
-        if old_policy.key not in {policy.key for policy in after.policies}:
-            resolver.remove_policy(old_policy.key)
-    for gone in {each.name for each in before.namespaces} - {each.name for each in after.namespaces}:
-        resolver.remove_namespace(gone)
-    for gone in {each.name for each in before.nodes} - {each.name for each in after.nodes}:
-        resolver.remove_node(gone)
-    for put, old, new in (
-        (resolver.put_policy, before.policies, after.policies),
-        (resolver.put_pod, before.pods, after.pods),
-        (resolver.put_namespace, before.namespaces, after.namespaces),
-        (resolver.put_node, before.nodes, after.nodes),
-    ):
-        _put_changed(put, old, new)
-
-
-def _put_changed(put: Callable[[Any], None], old: Sequence[Any], new: Sequence[Any]) -> None:
-    for each in new:
-        if each not in old:
-            put(each)
-
-
-def state(resolver: Resolver) -> object:
-    """Everything a resolver answers: what each node enforces, and who is in each group."""
-    views = {node: resolver.view(node) for node in resolver.nodes()}
-    members = {
-        group: resolver.members(group) if isinstance(group, PodGroup) else resolver.endpoints(group)
-        for group in resolver.groups()
-    }
-    return views, members

@@ -1,7 +1,7 @@
 """Where the pods of a scenario run and which addresses they have: nothing that may change a verdict.
 
-A rule that works by accident for pods of one node, or only across nodes, or in one family, shows up as a difference
-between layouts.
+What works by accident for pods of one node, or only across nodes, or in one family fails in another
+layout.
 """
 
 from collections.abc import Iterable
@@ -49,14 +49,15 @@ class Layout(Struct, frozen=True):
         return node(name, [in_family(f"192.0.2.{index}", family) for family in self.families])
 
 
-ONE_NODE = Layout("one node", spread=False, dual_stack=True)
-SPREAD = Layout("a node each", spread=True, dual_stack=True)
-ONE_NODE_IPV4 = Layout("one node, IPv4 only", spread=False, dual_stack=False)
-LAYOUTS = (ONE_NODE, SPREAD, ONE_NODE_IPV4)
+TOGETHER = Layout("one node", spread=False, dual_stack=True)
+APART = Layout("a node each", spread=True, dual_stack=True)
+APART_IPV4 = Layout("a node each, IPv4 only", spread=True, dual_stack=False)
+LAYOUTS = (TOGETHER, APART, APART_IPV4)
+FEW_LAYOUTS = (TOGETHER, APART_IPV4)
 
 
 def in_family(address: str, family: int) -> str:
-    """An IPv4 address or block, or its image in fd00::/96, which keeps every relation between addresses and blocks."""
+    """An IPv4 address or block, or its image in fd00::/96; images contain each other as the originals do."""
     if family == 4:
         return address
     bare, slash, prefix = address.partition("/")
@@ -64,7 +65,7 @@ def in_family(address: str, family: int) -> str:
 
 
 def with_both_families(spec: Any) -> Any:  # noqa: ANN401  any part of a manifest
-    """A policy with each ipBlock followed by its IPv6 image, since a block never crosses families (rule 2.21)."""
+    """A policy with the IPv6 image of each ipBlock added: a block never crosses families (rule 2.21)."""
     if isinstance(spec, list):
         found = [with_both_families(item) for item in spec]
         return [*found, *(_ipv6_peer(item) for item in spec if isinstance(item, dict) and "ipBlock" in item)]

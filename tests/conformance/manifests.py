@@ -1,4 +1,4 @@
-"""The manifests that scenarios are made of, and the store that holds them between steps as an API server would."""
+"""The manifests that scenarios are made of, and the store that holds them from step to step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,9 @@ def namespace(name: str, labels: Mapping[str, str] | None = None) -> Manifest:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels or {})}}
 
 
-def pod(key: str, labels: Mapping[str, str], address: str, ports: Sequence[Mapping[str, Any]] = ()) -> Manifest:
+def pod(
+    key: str, labels: Mapping[str, str], address: str, ports: Sequence[Mapping[str, Any]] = ()
+) -> Manifest:
     """A running Pod of one container. `key` is `namespace/name`, `ports` are as in a container's manifest."""
     space, name = key.split("/")
     return {
@@ -36,6 +38,12 @@ def policy(key: str, spec: Manifest) -> Manifest:
     return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec}
 
 
+def policy_key(key: str) -> ObjectKey:
+    """What identifies the policy `namespace/name`."""
+    space, name = key.split("/")
+    return "NetworkPolicy", space, name
+
+
 def key_of(manifest: Manifest) -> ObjectKey:
     """What identifies an object; a policy without a namespace is in `default` (rule 2.1)."""
     kind, metadata = manifest["kind"], manifest["metadata"]
@@ -50,7 +58,7 @@ class Store:
         self._objects: dict[ObjectKey, Manifest] = {}
 
     def take(self, step: Step) -> tuple[Manifest, ...]:
-        """Make the changes of a step and return all objects. Raises KeyError for the deletion of what is not there."""
+        """Make the changes of a step; return all objects. Raises KeyError for a deletion of nothing."""
         for key in step.delete:
             self._delete(key)
         for manifest in step.apply:

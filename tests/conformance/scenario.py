@@ -1,4 +1,4 @@
-"""A conformance scenario as every suite is turned into it: objects that change step by step, and verdicts in between.
+"""What every suite is turned into: objects that change step by step, and the verdicts expected in between.
 
 Objects are whole manifests, as a user would write them, so that reading them is tested as well.
 """
@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from controller.objects.kinds import Protocol
 
-Manifest = Mapping[str, Any]
+Manifest = dict[str, Any]
 """A Kubernetes object as YAML has it."""
 
 ObjectKey = tuple[str, str, str]
@@ -18,6 +18,9 @@ ObjectKey = tuple[str, str, str]
 
 Pair = tuple[str, str]
 """(source, destination): a pod as `namespace/name`, anything else by its IPv4 address."""
+
+CELLS = {".": True, "X": False}
+"""Allowed and denied in a table of verdicts, as upstream prints them."""
 
 
 class Probe(Struct, frozen=True):
@@ -29,7 +32,10 @@ class Probe(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True):
-    """Changes, all made before the probes. An applied object replaces the one of its key; a namespace takes what lives in it along."""
+    """Changes, all made before the probes.
+
+    An applied object replaces the one of its key; a namespace that is deleted takes along what lives in it.
+    """
 
     delete: tuple[ObjectKey, ...] = ()
     apply: tuple[Manifest, ...] = ()
@@ -59,5 +65,5 @@ class Suite(Struct, frozen=True):
 
 
 def slug(text: str) -> str:
-    """A title as a test id: `should support a 'default-deny-all' policy` -> `should-support-a-default-deny-all-policy`."""
+    """A title as a test id: `should support a 'deny-all' policy` -> `should-support-a-deny-all-policy`."""
     return "-".join("".join(char if char.isalnum() else " " for char in text).split())

@@ -1,8 +1,8 @@
 """Sends raw packets to this network namespace itself and prints which of them got past its INPUT chain.
 
-A program to run inside a namespace: reads JSON {"family", "protocols", "packets": [[skb mark, destination, packet in hex]]}
-and prints [[protocol, first 8 octets of the transport header in hex]], of every packet that INPUT let through. Raw sockets
-receive those whether or not anybody listens. Imports nothing of podgate's.
+A program to run inside a namespace. Reads JSON: {"family", "protocols", "packets": [[skb mark, destination,
+packet in hex], ...]}. Prints JSON: [[protocol, first 8 octets of the transport header in hex], ...], of every
+packet that INPUT let through. Raw sockets receive those whether or not anybody listens.
 """
 
 import json
@@ -15,7 +15,7 @@ FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 def receive_all(receiver: socket.socket, family: int) -> list[str]:
-    found = []
+    found: list[str] = []
     while True:
         try:
             data = receiver.recv(2048)
@@ -30,7 +30,7 @@ def main() -> None:
     family = order["family"]
     receivers = {each: socket.socket(FAMILIES[family], socket.SOCK_RAW, each) for each in order["protocols"]}
     for receiver in receivers.values():
-        receiver.setblocking(False)
+        receiver.setblocking(False)  # noqa: FBT003
     sender = socket.socket(FAMILIES[family], socket.SOCK_RAW, socket.IPPROTO_RAW)
     if family == 6:
         sender.setsockopt(socket.IPPROTO_IPV6, IPV6_HDRINCL, 1)

@@ -1,7 +1,8 @@
 """The simulator and the kernel judge alike: arbitrary rulesets, real packets, verdicts and connection marks.
 
-Packets go over the loopback device of a namespace, so they meet the rules in INPUT. Their state is made, not mocked: rules in
-OUTPUT exempt some from conntrack and mark the connections of others, a reply follows its opener, a lone RST is INVALID.
+Packets go over the loopback device of a namespace, so they meet the rules in INPUT. Their state is made, not
+mocked: rules in OUTPUT exempt some from conntrack and mark the connections of others, a reply follows its
+opener, a lone RST is INVALID.
 """
 
 import json
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from controller.dataplane.ruleset import Chain, CtDirection, Jump, Rule, Ruleset
 from controller.dataplane.simulate import Conntrack, Hook, NoConnection, Packet, Simulator, Verdict
-from controller.objects.addresses import format_address
+from controller.objects.addresses import BITS, format_address
 from tests.kernel.restore import BACKENDS, TOOLS, in_namespace, load_command, needs_kernel, write_texts
 from tests.property.rulesets import SUBNET, rulesets
 
@@ -36,11 +37,11 @@ PACKETS = 150
 FIRST_ID = 40000
 PORTS = (0, 53, 80, 81, 443, 8080)
 MARKS = (0, 1, 0x10000, 0x20000, 0x1FFF0000, 0xFFFFFFFF)
-NOTRACK, OPENER, OURS = 0x10, 0x20, 0x100
-"""Bits of the skb mark: what the rules of `prepare` shall do with a packet. The lowest digit is an index into MARKS."""
+NOTRACK, OPENER, OURS, NO_MARK = 0x10, 0x20, 0x100, 0xF
+"""Bits of the skb mark, for the rules of `prepare`; the lowest digit is an index into MARKS."""
 
-TCP, UDP, SCTP, SYN, RST = 6, 17, 132, 2, 4
-NAMES = {"icmp": 1, "icmpv6": 58, "tcp": TCP, "udp": UDP, "sctp": SCTP}
+ICMP, TCP, UDP, ICMPV6, SCTP = 1, 6, 17, 58, 132
+SYN, RST = 2, 4
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors])
@@ -69,15 +70,16 @@ def entered_by_input(ruleset: Ruleset) -> Ruleset:
 
 
 def random_packet(random: Random, family: int) -> Packet:
-    protocol = random.choice([1 if family == 4 else 58, TCP, UDP, UDP, SCTP])
+    protocol = random.choice([ICMP if family == 4 else ICMPV6, TCP, UDP, UDP, SCTP])
     states: list[Conntrack | NoConnection] = [NoConnection.UNTRACKED, Conntrack(mark=random.choice(MARKS))]
     if protocol == TCP:
         states.append(NoConnection.INVALID)
     if protocol == UDP:
         states.append(Conntrack(CtDirection.REPLY, random.choice(MARKS)))
-    source, destination = (
-        SUBNET[family] | random.choice([random.randint(1, 40), random.getrandbits(20)]) for _ in "12"
-    )
+    hosts = [random.choice([random.randint(1, 40), random.getrandbits(20)]) for _ in range(2)]
+    source, destination = (SUBNET[family] | host for host in hosts)
+    if random.randrange(8) == 0:
+        destination = source  # a hairpin, which chance alone would hardly make
     port = random.choice(PORTS) if protocol in {TCP, UDP, SCTP} else None
     return Packet(Hook.INPUT, family, source, destination, protocol, port, random.choice(states))
 
@@ -116,42 +118,47 @@ def prepare(family: int, backend: str) -> str:
         f"{tool} -t mangle -A INPUT -m mark --mark {OPENER}/{OPENER} -j ACCEPT",
     ]
     for index, mark in enumerate(MARKS):
-        test = f"-m mark --mark {OURS | index}/{OURS | 15}"
+        test = f"-m mark --mark {OURS | index}/{OURS | 0xF}"
         lines.append(f"{tool} -t mangle -A OUTPUT {test} -j CONNMARK --set-xmark {mark}/0xffffffff")
     return "\n".join([*lines, ""])
 
 
 def wire(packet: Packet, identifier: int) -> list[tuple[int, str, str]]:
-    """(skb mark, destination, octets) of what has to be sent; the id is the source port or the ICMP identifier."""
-    family, port, state = packet.family, packet.destination_port or 0, packet.conntrack
-    there = (family, packet.source, packet.destination)
-    back = (family, packet.destination, packet.source)
+    """(skb mark, destination, octets) of all to be sent; the id is the source port or ICMP identifier."""
+    port, state = packet.destination_port or 0, packet.conntrack
+    payload = transport(packet.protocol, identifier, port)
     match state:
         case NoConnection.UNTRACKED:
-            return [
-                octets(OURS | NOTRACK, *there, packet.protocol, transport(packet.protocol, identifier, port))
-            ]
+            return [octets(OURS | NOTRACK, packet, payload)]
         case NoConnection.INVALID:
-            return [octets(OURS | 15, *there, TCP, tcp(identifier, port, RST))]
+            return [octets(OURS | NO_MARK, packet, tcp(identifier, port, RST))]
         case Conntrack(direction=CtDirection.ORIGINAL, mark=mark):
-            payload = transport(packet.protocol, identifier, port)
-            return [octets(OURS | MARKS.index(mark), *there, packet.protocol, payload)]
+            return [octets(OURS | MARKS.index(mark), packet, payload)]
         case Conntrack(mark=mark):
-            opener = octets(OURS | OPENER | MARKS.index(mark), *back, UDP, udp(port, identifier))
-            return [opener, octets(OURS | 15, *there, UDP, udp(identifier, port))]
+            back = msgspec.structs.replace(packet, source=packet.destination, destination=packet.source)
+            opener = octets(OURS | OPENER | MARKS.index(mark), back, udp(port, identifier))
+            return [opener, octets(OURS | NO_MARK, packet, payload)]
 
 
-def octets(
-    mark: int, family: int, source: int, destination: int, protocol: int, payload: bytes
-) -> tuple[int, str, str]:
-    text = format_address(family, destination)
-    if family == 4:  # the kernel fills in the checksum
-        first = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0)
+def octets(mark: int, packet: Packet, payload: bytes) -> tuple[int, str, str]:
+    size = BITS[packet.family] // 8
+    addresses = packet.source.to_bytes(size, "big") + packet.destination.to_bytes(size, "big")
+    if packet.protocol == ICMPV6:
+        # The one checksum that a raw socket insists on.
+        pseudo_header = addresses + struct.pack("!II", len(payload), ICMPV6)
+        payload = payload[:2] + checksum(pseudo_header + payload) + payload[4:]
+    if packet.family == 4:  # the kernel fills in the checksum
+        header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0, 64, packet.protocol, 0)
     else:
-        first = struct.pack("!IHBB", 6 << 28, len(payload), protocol, 64)
-    size = 4 if family == 4 else 16
-    header = first + source.to_bytes(size, "big") + destination.to_bytes(size, "big")
-    return mark, text, (header + payload).hex()
+        header = struct.pack("!IHBB", 6 << 28, len(payload), packet.protocol, 64)
+    return mark, format_address(packet.family, packet.destination), (header + addresses + payload).hex()
+
+
+def checksum(data: bytes) -> bytes:
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return struct.pack("!H", total ^ 0xFFFF)
 
 
 def transport(protocol: int, identifier: int, port: int) -> bytes:
@@ -164,7 +171,7 @@ def transport(protocol: int, identifier: int, port: int) -> bytes:
             init = struct.pack("!BBHIIHHI", 1, 0, 20, 1, 65535, 1, 1, 1)
             return struct.pack("!HHII", identifier, port, 0, 0) + init
         case _:  # echo request
-            return struct.pack("!BBHHH", 8 if protocol == 1 else 128, 0, 0, identifier, 1)
+            return struct.pack("!BBHHH", 8 if protocol == ICMP else 128, 0, 0, identifier, 1)
 
 
 def tcp(source: int, destination: int, flags: int) -> bytes:
@@ -176,12 +183,12 @@ def udp(source: int, destination: int) -> bytes:
 
 
 def identifier_of(protocol: int, header: bytes) -> int:
-    place = 4 if protocol in {1, 58} else 0
+    place = 4 if protocol in {ICMP, ICMPV6} else 0
     return int.from_bytes(header[place : place + 2], "big")
 
 
 def connection_mark(line: str) -> tuple[int, int]:
-    """(id, mark) of a line of `conntrack -L`: the id is one of the ports, whichever way the connection was opened."""
+    """(id, mark) of a line of `conntrack -L`: the id is the higher of the ports."""
     numbers = map(int, re.findall(r"\b(?:sport|dport|id)=(\d+)", line))
     mark = re.search(r"\bmark=(\d+)", line)
     return max(numbers), int(mark[1]) if mark else 0

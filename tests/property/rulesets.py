@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from controller.dataplane.render import canonical_order, safe_comment
+from controller.dataplane.render import canonical_order, safe_comment, safe_line
 from controller.dataplane.ruleset import (
     AddressMatch,
     AddressSet,
@@ -50,7 +50,9 @@ _FIXED_CHAINS = ("PODGATE", "PODGATE-IN", "PODGATE-E", "PODGATE-I", "PODGATE-D",
 
 ports = st.sampled_from(_PORT_POOL) | st.integers(0, 65535)
 marks = st.integers(0, 0xFFFFFFFF) | st.sampled_from([0x1FFF0000, 0xFFFFFFFF, 0x10000, 0])
-safe_comments = st.text(st.characters(codec="ascii"), max_size=300).map(safe_comment)
+_texts = st.text(st.characters(codec="ascii"), max_size=300)
+safe_comments = _texts.map(safe_comment)
+safe_lines = _texts.map(safe_line)
 
 
 def addresses(family: int) -> st.SearchStrategy[int]:
@@ -149,7 +151,7 @@ def address_sets(draw: st.DrawFn, family: int) -> AddressSet:
     kind = draw(st.sampled_from(SetType))
     entries = draw(st.lists(set_entries(kind, family), max_size=12))
     texts = tuple(format_entry(entry, family) for entry in sorted(set(entries)))
-    return AddressSet(f"pg{family}-{draw(_NAME)}", kind, texts, draw(safe_comments))
+    return AddressSet(f"pg{family}-{draw(_NAME)}", kind, texts, draw(safe_lines))
 
 
 def set_entries(kind: SetType, family: int) -> st.SearchStrategy[Entry]:

@@ -5,16 +5,15 @@ from typing import Any
 
 from controller.objects.kinds import Protocol
 from tests.conformance.manifests import namespace, pod
-from tests.conformance.scenario import Manifest, ObjectKey, Pair, Probe, Scenario, Step, Suite, slug
+from tests.conformance.scenario import CELLS, Manifest, ObjectKey, Pair, Probe, Scenario, Step, Suite, slug
 from tests.conformance.suites.upstream import FOLDER, absence, load
 
 NAME = "cyclonus"
-CELLS = {".": True, "X": False}
 
 
 def suite() -> Suite:
     """All cases, or why there are none."""
-    missing = absence(FOLDER / NAME)
+    missing = absence(NAME, FOLDER / NAME)
     if missing:
         return Suite(NAME, absent=missing)
     data = load(FOLDER / NAME / "generated-cases.yaml")

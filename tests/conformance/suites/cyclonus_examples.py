@@ -5,18 +5,16 @@ Both are about the policies of `networkpolicies/simple-example`.
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from controller.objects.kinds import Protocol
 from tests.conformance.manifests import namespace, pod
-from tests.conformance.scenario import Manifest, Pair, Probe, Scenario, Step, Suite
+from tests.conformance.scenario import CELLS, Manifest, Pair, Probe, Scenario, Step, Suite
 from tests.conformance.suites.upstream import FOLDER, absence, load
 
 NAME = "cyclonus examples"
 ORIGINAL = FOLDER / "cyclonus" / "original"
 EXAMPLES = ORIGINAL / "examples"
-CELLS = {".": True, "X": False}
 
 _TABLE = re.compile(r"^Combined:\n((?:[|+].*\n)+)", re.MULTILINE)
 _VERDICT = re.compile(r"\| IS ALLOWED\? \| +(TRUE|FALSE) ")
@@ -24,21 +22,25 @@ _VERDICT = re.compile(r"\| IS ALLOWED\? \| +(TRUE|FALSE) ")
 
 def suite() -> Suite:
     """The examples, or why there are none."""
-    missing = absence(ORIGINAL)
+    missing = absence(NAME, ORIGINAL)
     if missing:
         return Suite(NAME, absent=missing)
     return Suite(NAME, (_truth_table(), *_single_connections()))
 
 
 def _policies() -> tuple[Manifest, ...]:
-    return tuple(load(path) for path in sorted((ORIGINAL / "networkpolicies" / "simple-example").glob("*.yaml")))
+    return tuple(
+        load(path) for path in sorted((ORIGINAL / "networkpolicies" / "simple-example").glob("*.yaml"))
+    )
 
 
 def _truth_table() -> Scenario:
     example = load(EXAMPLES / "probe.json")
     spaces = tuple(namespace(name, labels) for name, labels in example["Resources"]["Namespaces"].items())
-    # The example gives pods of y and z the same addresses, which cyclonus never looks at: each gets its own here.
-    pods = tuple(_probed_pod(each, f"192.168.1.{8 + index}") for index, each in enumerate(example["Resources"]["Pods"]))
+    # In the example pods of y and z share addresses, at which cyclonus never looks; here each has its own.
+    pods = tuple(
+        _probed_pod(each, f"192.168.1.{8 + index}") for index, each in enumerate(example["Resources"]["Pods"])
+    )
     tables = _TABLE.findall((EXAMPLES / "cyclonus-output" / "analyze-probe.txt").read_text())
     # A table without rows follows those of the probes.
     probes = (_probe(probe, table) for probe, table in zip(example["Probes"], tables, strict=False))
@@ -58,8 +60,10 @@ def _probe(probe: Mapping[str, Any], table: str) -> Probe:
 
 
 def _verdicts(table: str) -> Iterator[tuple[Pair, bool]]:
-    """What a drawn table says of pods that serve the port (`N` where they do not), and not of a pod and itself."""
-    header, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line[0] == "|")
+    """What a drawn table says of two pods, where the destination serves the port (`N` where it does not)."""
+    header, *rows = (
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line[0] == "|"
+    )
     destinations = [name.lower() for name in header[1:]]
     for source, *cells in rows:
         for destination, cell in zip(destinations, cells, strict=True):

@@ -5,8 +5,8 @@ from itertools import permutations
 from typing import Any
 
 from controller.objects.kinds import Protocol
-from tests.conformance.manifests import namespace, pod
-from tests.conformance.scenario import Manifest, ObjectKey, Probe, Scenario, Step, Suite, slug
+from tests.conformance.manifests import namespace, pod, policy_key
+from tests.conformance.scenario import Manifest, Probe, Scenario, Step, Suite, slug
 from tests.conformance.suites.upstream import FOLDER, absence, load
 
 NAME = "k8s-e2e-netpol"
@@ -14,7 +14,7 @@ NAME = "k8s-e2e-netpol"
 
 def suite() -> Suite:
     """All tests, or why there are none."""
-    missing = absence(FOLDER / NAME)
+    missing = absence(NAME, FOLDER / NAME)
     if missing:
         return Suite(NAME, absent=missing)
     data = load(FOLDER / NAME / "tests.yaml")
@@ -28,7 +28,8 @@ def titles() -> list[tuple[str, str]]:
 
 def _scenario(test: Mapping[str, Any], data: Mapping[str, Any]) -> Scenario:
     pods = {
-        key: pod(key, each["labels"], each["ip"], data["containerPorts"]) for key, each in test["pods"].items()
+        key: pod(key, each["labels"], each["ip"], data["containerPorts"])
+        for key, each in test["pods"].items()
     }
     spaces = (namespace(name, labels) for name, labels in data["namespaces"].items())
     steps = (_step(step, pods, data["namespaces"]) for step in test["steps"])
@@ -40,7 +41,7 @@ def _step(
     step: Mapping[str, Any], pods: Mapping[str, Manifest], namespaces: Mapping[str, Mapping[str, str]]
 ) -> Step:
     return Step(
-        delete=tuple(_policy_key(key) for key in step.get("delete", ())),
+        delete=tuple(policy_key(key) for key in step.get("delete", ())),
         apply=(
             *step.get("apply", ()),
             *step.get("update", ()),
@@ -48,11 +49,6 @@ def _step(
         ),
         probes=tuple(_probe(probe, list(pods)) for probe in step["probes"]),
     )
-
-
-def _policy_key(key: str) -> ObjectKey:
-    space, name = key.split("/")
-    return "NetworkPolicy", space, name
 
 
 def _relabelled(

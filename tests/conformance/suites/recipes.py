@@ -1,4 +1,4 @@
-"""The recipes of ahmetb/kubernetes-network-policy-recipes: each policy with what its "Try it out" section shows."""
+"""ahmetb/kubernetes-network-policy-recipes: each policy with what its "Try it out" section shows."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ NAME = "kubernetes-network-policy-recipes"
 
 def suite() -> Suite:
     """All recipes, or why there are none."""
-    missing = absence(FOLDER / NAME)
+    missing = absence(NAME, FOLDER / NAME)
     if missing:
         return Suite(NAME, absent=missing, unit="probes")
     expected = load(FOLDER / NAME / "expected.yaml")

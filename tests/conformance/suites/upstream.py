@@ -14,9 +14,11 @@ FOLDER = Path(os.environ.get("PODGATE_CONFORMANCE") or Path(__file__).parents[4]
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def absence(folder: Path) -> str:
+def absence(suite: str, folder: Path) -> str:
     """Why a suite cannot run; "" where its data is there."""
-    return "" if folder.is_dir() else f"no data at {folder} (set PODGATE_CONFORMANCE to where it is)"
+    if folder.is_dir():
+        return ""
+    return f"{suite}: skipped, no data at {folder} (PODGATE_CONFORMANCE names the folder to look in)"
 
 
 def load(path: Path) -> Any:  # noqa: ANN401  whatever the file holds

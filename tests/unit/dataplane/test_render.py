@@ -11,6 +11,7 @@ from controller.dataplane.render import (
     render_sets,
     rule_text,
     safe_comment,
+    safe_line,
 )
 from controller.dataplane.ruleset import (
     AddressMatch,
@@ -149,6 +150,12 @@ def test_set_lookups_keep_their_order() -> None:
 )
 def test_a_comment_is_made_of_safe_characters(comment: str, expected: str) -> None:
     assert safe_comment(comment) == expected
+
+
+def test_the_comment_of_a_set_is_any_printable_line() -> None:
+    assert safe_line('pods {app=web, tier!=db} in "shop"; more\nadd é') == (
+        'pods {app=web, tier!=db} in "shop"; more_add _'
+    )
 
 
 def test_rules_are_one_commit_of_own_chains_in_the_mangle_table() -> None:

@@ -1,0 +1,205 @@
+"""Peers that match nobody, and peers that match others than they seem to."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from controller.engine.evaluate import peer_path
+from controller.engine.lint.context import (
+    Context,
+    Found,
+    counted,
+    labels_are_known,
+    listed,
+    matching,
+    names_of,
+    pod_count,
+)
+from controller.engine.lint.coverage import NAME_LABEL, contradiction, pod_selector
+from controller.engine.lint.notes import about_policy, item_path, rules_of
+from controller.engine.lint.similarity import close_text, closest_labels
+from controller.objects.findings import Finding, Severity
+from controller.objects.kinds import Direction, NetworkPolicy, Peer, PolicyRule
+from controller.objects.labels import EVERYTHING, LabelSelector, Operator, Requirement
+
+
+class _Place(Struct, frozen=True):
+    """One selector peer of one rule."""
+
+    policy: NetworkPolicy
+    direction: Direction
+    rule: PolicyRule
+    peer: Peer
+
+    def finding(self, code: str, message: str, remedy: str = "", severity: Severity | None = None) -> Finding:
+        """A finding on this peer."""
+        path = peer_path(self.direction, self.rule, self.peer)
+        return about_policy(self.policy, code, path, message, remedy, severity)
+
+
+def check_peers(context: Context) -> Iterator[Finding]:
+    """peer-matches-no-pod, -no-namespace, peer-in-other-namespace, peer-host-network, selector-never-matches.
+
+    Rules 2.12 to 2.17 and 2.43. O(peers), and O(all lookalikes) for each that matches nobody.
+    """
+    for policy in context.policies:
+        for direction, rule in rules_of(policy):
+            for peer in rule.peers or ():
+                if peer.ip_block is None:
+                    yield from _check_peer(context, _Place(policy, direction, rule, peer))
+
+
+def check_alternatives(context: Context) -> Iterator[Finding]:
+    """two-items-are-or: a namespaceSelector and a podSelector side by side are alternatives (rule 2.14)."""
+    for policy in context.policies:
+        for direction, rule in rules_of(policy):
+            peers = rule.peers or ()
+            for left, right in zip(peers, peers[1:], strict=False):
+                yield from _check_neighbours(context, _Place(policy, direction, rule, right), left)
+
+
+def _check_peer(context: Context, place: _Place) -> Iterator[Finding]:
+    policy, peer = place.policy, place.peer
+    for selector, what in ((peer.namespace_selector, "namespace"), (peer.pod_selector, "pod")):
+        if selector is not None and (key := contradiction(selector)):
+            message = f"no {what} can ever match {selector}: it asks the label {key} for two things"
+            remedy = "all requirements of a selector must hold at once; mend one of them"
+            yield place.finding("selector-never-matches", message, remedy)
+            return
+    reach = context.reach(policy, peer)
+    if not reach:
+        yield _no_namespace(context, place)
+    elif context.has_pods and not context.members(policy, peer):
+        yield _no_pod(context, place, reach)
+
+
+def _no_namespace(context: Context, place: _Place) -> Finding:
+    selector = place.peer.namespace_selector or EVERYTHING
+    message = f"no namespace in the input matches {selector}"
+    names = [namespace.name for namespace in context.cluster.namespaces]
+    wanted = _asked_names(selector)
+    if wanted:
+        meant = next(filter(None, (close_text(name, names) for name in wanted)), "")
+        if meant:
+            return place.finding("peer-matches-no-namespace", message, f"did you mean {meant}?")
+        remedy = "add its manifests, so that the peer can be checked, or mend the name"
+        return place.finding("peer-matches-no-namespace", message, remedy, Severity.INFO)
+    unknown = [found.name for found in context.cluster.namespaces if not labels_are_known(found)]
+    if unknown:
+        remedy = f"add the Namespace manifests of {listed(unknown)}: their labels are not known"
+        return place.finding("peer-matches-no-namespace", message, remedy, Severity.INFO)
+    return place.finding("peer-matches-no-namespace", message, _closest_namespace(context, selector))
+
+
+def _asked_names(selector: LabelSelector) -> tuple[str, ...]:
+    """The names of a selector that asks for namespaces by nothing but their name."""
+    requirements = selector.requirements
+    by_name = len(requirements) == 1 and requirements[0].key == NAME_LABEL
+    return requirements[0].values if by_name and requirements[0].operator is Operator.IN else ()
+
+
+def _closest_namespace(context: Context, selector: LabelSelector) -> str:
+    """A hint on the first requirement that no namespace meets."""
+    namespaces = context.cluster.namespaces
+    for requirement in selector.requirements:
+        if any(requirement.matches(namespace.labels) for namespace in namespaces):
+            continue
+        return _closest_value(context, requirement)
+    return "no namespace meets all of its requirements at once"
+
+
+def _closest_value(context: Context, requirement: Requirement) -> str:
+    namespaces = context.cluster.namespaces
+    key = requirement.key
+    values = {found.labels[key] for found in namespaces if key in found.labels}
+    for wanted in requirement.values:
+        if close := close_text(wanted, values):
+            return f"did you mean {key}={close}?"
+        named = [found.name for found in namespaces if found.name == wanted]
+        if named and key != NAME_LABEL:
+            return f"to select a namespace by name write {NAME_LABEL}: {named[0]}"
+    if values:
+        return f"the label {key} has the values {listed(sorted(values))} there"
+    keys = {found for namespace in namespaces for found in namespace.labels}
+    close = close_text(key, keys)
+    return f"no namespace has a label {key}" + (f"; did you mean {close}?" if close else "")
+
+
+def _no_pod(context: Context, place: _Place, reach: tuple[str, ...]) -> Finding:
+    peer = place.peer
+    selector = pod_selector(peer)
+    where = _where(place, reach)
+    if on_host := matching(context.on_host, reach, selector):
+        message = (
+            f"{names_of(on_host)} would match, but runs on the host network: selectors never find such pods"
+        )
+        remedy = "allow the addresses of its nodes with an ipBlock"
+        return place.finding("peer-host-network", message, remedy)
+    elsewhere = () if selector.selects_everything else context.elsewhere(selector, reach)
+    if elsewhere and peer.namespace_selector is None:
+        return _other_namespace(context, place, elsewhere)
+    if not any(context.live.get(namespace) for namespace in reach):
+        remedy = "add the manifests of the pods there, so that the peer can be checked"
+        return place.finding(
+            "peer-matches-no-pod", f"{where} has no pods in the input", remedy, Severity.INFO
+        )
+    message = f"no pod of {where} matches {selector}"
+    if elsewhere:
+        return place.finding("peer-matches-no-pod", message, f"it would match {names_of(elsewhere)}")
+    candidates = tuple(alike for namespace in reach for alike in context.live.get(namespace, ()))
+    return place.finding("peer-matches-no-pod", message, closest_labels(selector, candidates))
+
+
+def _where(place: _Place, reach: tuple[str, ...]) -> str:
+    if place.peer.namespace_selector is None:
+        return f"namespace {place.policy.namespace}, where a podSelector alone looks,"
+    return f"namespace{'s' if len(reach) > 1 else ''} {listed(reach)}"
+
+
+def _other_namespace(context: Context, place: _Place, elsewhere: Found) -> Finding:
+    """The pods meant live elsewhere, and a podSelector alone never looks there (rule 2.12)."""
+    spaces = sorted({alike.namespace for alike in elsewhere})
+    count = counted(pod_count(elsewhere), "pod")
+    message = (
+        f"a podSelector alone looks only in namespace {place.policy.namespace}, where nothing matches "
+        f"{place.peer.pod_selector}; {count} of {listed(spaces)} would"
+    )
+    if _joined_neighbour(context, place, frozenset(spaces)):
+        remedy = (
+            "the namespaceSelector next to it is an item of its own: join the two, without the second '-'"
+        )
+        return place.finding("peer-in-other-namespace", message, remedy)
+    label = f"{NAME_LABEL}: {spaces[0]}"
+    remedy = f"did you mean this podSelector with namespaceSelector: {{matchLabels: {{{label}}}}}?"
+    return place.finding("peer-in-other-namespace", message, remedy)
+
+
+def _joined_neighbour(context: Context, place: _Place, spaces: frozenset[str]) -> bool:
+    """Whether the item above or below is a bare namespaceSelector for where the pods are."""
+    for other in place.rule.peers or ():
+        if abs(other.index - place.peer.index) == 1 and _is_namespaces_only(other):
+            return not spaces.isdisjoint(context.reach(place.policy, other))
+    return False
+
+
+def _check_neighbours(context: Context, place: _Place, left: Peer) -> Iterator[Finding]:
+    right = place.peer
+    if not (_is_namespaces_only(left) and _is_pods_only(right)):
+        return
+    if not context.members(place.policy, right):
+        return  # check_peers has more to say
+    message = (
+        f"two items of a list are alternatives: every pod of the namespaces {left.namespace_selector}, and pods "
+        f"{right.pod_selector} of namespace {place.policy.namespace}"
+    )
+    remedy = "where both must hold, make them one item: remove the '-' before podSelector"
+    path = item_path(place.direction, place.rule, right)
+    yield about_policy(place.policy, "two-items-are-or", path, message, remedy)
+
+
+def _is_namespaces_only(peer: Peer) -> bool:
+    return peer.namespace_selector is not None and peer.pod_selector is None
+
+
+def _is_pods_only(peer: Peer) -> bool:
+    return peer.pod_selector is not None and peer.namespace_selector is None

@@ -1,0 +1,77 @@
+"""What was probably meant: the existing label closest to one that nothing has.
+
+Compares what is asked only with label values that exist in reach, and only texts of about the same length, so
+that a typing error costs microseconds even where a namespace has hundreds of values.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from controller.engine.lint.context import Found, names_of
+from controller.objects.labels import LabelSelector, Operator, Requirement
+
+_CUTOFF = 0.6
+_LONGEST_DIFFERENCE = 4
+_MOST_VALUES = 4
+
+
+def close_text(wanted: str, existing: Iterable[str]) -> str:
+    """The existing text that is most like the wanted one, or "". O(texts of about the same length)."""
+    alike = {text for text in existing if abs(len(text) - len(wanted)) <= _LONGEST_DIFFERENCE}
+    found = get_close_matches(wanted, sorted(alike), 1, _CUTOFF)
+    return found[0] if found else ""
+
+
+def closest_labels(selector: LabelSelector, among: Found) -> str:
+    """A sentence on what exists instead of what a selector asks for, or "" where nothing comes near.
+
+    `among` are the pods it could have picked. Looks at those that miss the fewest requirements.
+    """
+    by_misses: dict[int, list[int]] = {}
+    for place, alike in enumerate(among):
+        misses = sum(not requirement.matches(alike.labels) for requirement in selector.requirements)
+        by_misses.setdefault(misses, []).append(place)
+    if not by_misses:
+        return ""
+    nearest = tuple(among[place] for place in by_misses[min(by_misses)])
+    first = nearest[0]
+    missed = next(
+        requirement for requirement in selector.requirements if not requirement.matches(first.labels)
+    )
+    return _instead_of(missed, nearest)
+
+
+def _instead_of(missed: Requirement, nearest: Found) -> str:
+    key = missed.key
+    if missed.operator in (Operator.NOT_IN, Operator.DOES_NOT_EXIST):
+        return f"all of them have {'the label ' + key if not missed.values else _pair(key, missed.values)}"
+    values = {alike.labels[key] for alike in nearest if key in alike.labels}
+    if not values:
+        return _other_key(missed, nearest)
+    for wanted in missed.values:
+        if close := close_text(wanted, values):
+            owners = tuple(alike for alike in nearest if alike.labels.get(key) == close)
+            return f"did you mean {key}={close} ({names_of(owners)})?"
+    shown = sorted(values)[:_MOST_VALUES]
+    more = "" if len(values) <= _MOST_VALUES else " and others"
+    return f"the label {key} has the values {', '.join(map(_shown, shown))}{more} there"
+
+
+def _other_key(missed: Requirement, nearest: Found) -> str:
+    """Nobody has the label: perhaps under another name, or with the same value."""
+    keys = {key for alike in nearest for key in alike.labels}
+    for value in missed.values:
+        same = sorted({key for alike in nearest for key, has in alike.labels.items() if has == value != ""})
+        if same:
+            return f"did you mean {same[0]}={value}?"
+    if close := close_text(missed.key, keys):
+        return f"no pod there has a label {missed.key}; did you mean {close}?"
+    return f"no pod there has a label {missed.key}"
+
+
+def _pair(key: str, values: tuple[str, ...]) -> str:
+    return f"{key}={values[0]}" if len(values) == 1 else f"{key} with one of {', '.join(values)}"
+
+
+def _shown(value: str) -> str:
+    return value or '""'

@@ -1,0 +1,206 @@
+"""Manifests from files, folders, standard input and kustomizations: the only part of `objects` that does I/O.
+
+A path that cannot be read is a finding like any other; what can be read is read. Callers that give verdicts
+look at `Reading.unreadable` first, for a verdict without the policy that could not be parsed would be a
+guess.
+"""
+
+import codecs
+import gc
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from msgspec import Struct
+
+from controller.objects.addresses import Cidr
+from controller.objects.assembly import build_cluster, finding_order
+from controller.objects.codes import UNREADABLE
+from controller.objects.documents import Document, parse_documents
+from controller.objects.findings import Finding, Severity, Source
+from controller.objects.kinds import Cluster
+from controller.objects.names import shown_text
+from controller.objects.yaml_text import Allowance
+
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+"""What counts as a manifest in a folder; a file that is named itself may be called anything."""
+
+MAX_BYTES = 256 * 1024 * 1024
+"""Largest file that is read."""
+
+_STDIN = "-"
+
+
+class Reading(Struct, frozen=True):
+    """What was read.
+
+    `unreadable`: some file or document could not be read at all, so that the cluster may lack objects that
+    matter. `skipped` counts the documents of kinds that have no part in policies.
+    """
+
+    cluster: Cluster
+    findings: tuple[Finding, ...] = ()
+    unreadable: bool = False
+    skipped: Mapping[str, int] = {}
+
+
+def read(
+    paths: Sequence[str],
+    *,
+    recursive: bool = False,
+    kustomize: Sequence[str] = (),
+    stdin: TextIO | None = None,
+    pod_cidrs: Sequence[Cidr] = (),
+) -> Reading:
+    """The cluster that manifests describe.
+
+    `paths` are files, folders (`recursive`: with those below) and `-` for `stdin`; `kustomize` are folders
+    that kubectl builds. Never raises for what it finds there. `pod_cidrs`: see `placement.place`.
+    """
+    with _without_garbage_collection():
+        reader = _Reader()
+        for path in paths:
+            reader.take_path(path, recursive=recursive, stdin=stdin)
+        for folder in kustomize:
+            reader.take_kustomization(folder)
+        assembly = build_cluster(reader.documents, pod_cidrs)
+    findings = sorted((*reader.findings, *assembly.findings), key=finding_order)
+    return Reading(
+        cluster=assembly.cluster,
+        findings=tuple(findings),
+        unreadable=any(finding.code in UNREADABLE for finding in findings),
+        skipped=assembly.skipped,
+    )
+
+
+class _Reader:
+    """Documents and findings of everything that was named, in that order."""
+
+    def __init__(self) -> None:
+        self.documents: list[Document] = []
+        self.findings: list[Finding] = []
+        self._allowance = Allowance()
+
+    def take_path(self, path: str, *, recursive: bool, stdin: TextIO | None) -> None:
+        """Reads a file, a folder or standard input."""
+        if path == _STDIN:
+            self._take_stdin(stdin)
+        elif Path(path).is_dir():
+            self._take_folder(path, recursive=recursive)
+        else:
+            self._take_file(path)
+
+    def take_kustomization(self, folder: str) -> None:
+        """Reads what `kubectl kustomize` makes of a folder."""
+        from controller.objects.kustomize import KustomizeError, kustomize  # noqa: PLC0415 (20 ms, rarely needed)
+
+        try:
+            content = kustomize(folder)
+        except KustomizeError as error:
+            self._refuse("kustomize-failed", folder, str(error), error.remedy)
+        else:
+            self._parse(content, f"{folder} (kustomize)")
+
+    def _take_stdin(self, stdin: TextIO | None) -> None:
+        if stdin is None:
+            self._refuse("unreadable-file", _STDIN, "there is no standard input", "name a file or a folder")
+            return
+        stream = getattr(stdin, "buffer", None)
+        try:
+            content = (
+                stream.read(MAX_BYTES + 1)
+                if stream is not None
+                else stdin.read().encode("utf-8", "surrogateescape")
+            )
+        except (OSError, ValueError) as error:
+            self._refuse("unreadable-file", _STDIN, f"cannot be read: {shown_text(str(error), 200)}")
+            return
+        self._parse(content, _STDIN)
+
+    def _take_folder(self, folder: str, *, recursive: bool) -> None:
+        errors: list[OSError] = []
+        files = sorted(_manifests(folder, errors, recursive=recursive))
+        for error in errors:
+            self._refuse(
+                "unreadable-file", str(error.filename or folder), f"cannot be read: {error.strerror}"
+            )
+        for file in files:
+            self._take_file(file)
+        if not files and not errors:
+            kinds = ", ".join(f"*{suffix}" for suffix in sorted(SUFFIXES))
+            below = "" if recursive else "; -R looks into the folders below"
+            self._refuse(
+                "no-manifests", folder, f"holds no {kinds}{below}", "name the folder that holds the manifests"
+            )
+
+    def _take_file(self, path: str) -> None:
+        try:
+            with Path(path).open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+        except (OSError, ValueError) as error:
+            reason = (
+                error.strerror
+                if isinstance(error, OSError) and error.strerror
+                else shown_text(str(error), 200)
+            )
+            self._refuse(
+                "unreadable-file", path, f"cannot be read: {reason}", "check the path and its permissions"
+            )
+            return
+        self._parse(content, path)
+
+    def _parse(self, content: bytes, name: str) -> None:
+        if len(content) > MAX_BYTES:
+            message = f"is larger than {MAX_BYTES // (1024 * 1024)} MiB"
+            self._refuse("unreadable-file", name, message, "split it")
+            return
+        documents, findings = parse_documents(_decode(content), shown_text(name, 4096), self._allowance)
+        self.documents.extend(documents)
+        self.findings.extend(findings)
+
+    def _refuse(self, code: str, name: str, message: str, remedy: str = "") -> None:
+        file = shown_text(name, 4096)
+        self.findings.append(
+            Finding(
+                code=code,
+                severity=Severity.ERROR,
+                object=file,
+                message=message,
+                remedy=remedy,
+                source=Source(file),
+            )
+        )
+
+
+def _decode(content: bytes) -> str:
+    """Bytes to text. What is not UTF-8 stays recognisable, so that only its own document is lost."""
+    if content.startswith(
+        (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    ):  # as Windows PowerShell redirects output
+        return content.decode("utf-16", "replace")
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _manifests(folder: str, errors: list[OSError], *, recursive: bool) -> Iterator[str]:
+    for place, folders, files in os.walk(folder, onerror=errors.append):
+        folders.sort()
+        if not recursive:
+            folders.clear()
+        for name in files:
+            path = Path(place, name)
+            if path.suffix in SUFFIXES and path.is_file():
+                yield str(path)
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Reading makes many values and no cycles, and looking for cycles would take longer than reading."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
