@@ -34,7 +34,7 @@ format: ## Format the code, and mend what ruff can mend
 
 bench: ## Measure resolve, compile and render on generated clusters of up to 150k pods
 	@hack/setup
-	@$(BIN)/python hack/bench/run.py
+	@$(BIN)/python hack/bench/engine.py --json bench.json
 
 clean: ## Remove the environment and every cache
 	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

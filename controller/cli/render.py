@@ -39,10 +39,15 @@ class _Rendered(msgspec.Struct, frozen=True):
 @click.option(
     "--output-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write ipset.restore, iptables.restore and ip6tables.restore there (below NODE/ for several nodes).",
+    help="Write ipset.restore, iptables.restore and ip6tables.restore there; below NODE/ for several nodes.",
 )
-@click.option("--unknown-pods", type=click.Choice(["allow", "deny"]), default="allow", show_default=True,
-              help="What to do with addresses of the node's pod CIDRs that belong to no known pod.")  # fmt: skip
+@click.option(
+    "--unknown-pods",
+    type=click.Choice(["allow", "deny"]),
+    default="allow",
+    show_default=True,
+    help="What to do with addresses of the node's pod CIDRs that belong to no known pod.",
+)
 @manifest_options
 def command(
     nodes: tuple[str, ...],

@@ -4,6 +4,7 @@ A name is a hash of what the thing *is* (the rules of a profile, the identity of
 did not change keeps its name, its counters and its place in the kernel (docs/dataplane.md).
 """
 
+import re
 from collections.abc import Iterable
 
 from controller.engine.identity import digest
@@ -11,6 +12,8 @@ from controller.objects.kinds import Direction
 
 ENTRY = "PODGATE"
 """Reached from FORWARD: every packet to or from a pod that crosses the node."""
+
+_BUCKET = re.compile(r"PODGATE-[EI][0-9A-F]+")
 
 NODE_ENTRY = "PODGATE-IN"
 """Reached from INPUT: pods talking to their own node (rule 2.41)."""
@@ -32,6 +35,16 @@ def bucket(direction: Direction, nibbles: str) -> str:
 def profile(direction: Direction, content: Iterable[str]) -> str:
     """The chain of one distinct rule list."""
     return f"PODGATE-{direction[0]}P-{digest(content)}"
+
+
+def is_profile(chain: str) -> bool:
+    """Whether a chain is a profile by its name."""
+    return chain.startswith(("PODGATE-EP-", "PODGATE-IP-"))
+
+
+def is_bucket(chain: str) -> bool:
+    """Whether a chain is a bucket of the dispatch, of any level, by its name."""
+    return _BUCKET.fullmatch(chain) is not None
 
 
 def address_set(family: int, content: Iterable[str]) -> str:

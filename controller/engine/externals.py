@@ -1,7 +1,8 @@
 """The addresses outside the cluster, cut into the ranges that policies tell apart.
 
-Policies speak of outside addresses only through `ipBlock`, so two addresses that lie in the same blocks are treated alike by
-every pod: one `External` stands for all of them. A handful of ranges then answers for the whole Internet, exactly.
+Policies speak of outside addresses only through `ipBlock`, so two addresses that lie in the same blocks
+are treated alike by every pod: one `External` stands for all of them. A handful of ranges then answers
+for the whole Internet, exactly.
 """
 
 from bisect import bisect_right
@@ -18,9 +19,9 @@ from controller.objects.kinds import IPBlock, NetworkPolicy
 class External(Struct, frozen=True):
     """Addresses of one family that lie in the same blocks.
 
-    `id` is a text that only depends on the addresses: a block (`203.0.113.0/26`) where they are one, else the first range and
-    how many more there are (`198.51.100.0-198.51.100.63+2`). `title` says the same to people, as the policies do:
-    `198.51.100.0/24 (part)`, `other IPv4`.
+    `id` is a text that only depends on the addresses: a block (`203.0.113.0/26`) where they are one, else
+    the first range and how many more there are (`198.51.100.0-198.51.100.63+2`). `title` says the same to
+    people, as the policies do: `198.51.100.0/24 (part)`, `other IPv4`.
     """
 
     id: str
@@ -44,7 +45,7 @@ class Partition:
     """
 
     def __init__(self, blocks: Iterable[IPBlock]) -> None:
-        self._blocks = sorted(set(blocks))
+        self._bits = {block: 1 << place for place, block in enumerate(sorted(set(blocks)))}
         self._starts: dict[int, list[int]] = {}
         self._masks: dict[int, list[int]] = {}
         for family in BITS:
@@ -60,6 +61,10 @@ class Partition:
     def mask(self, family: int, value: int) -> int:
         """One bit for each block that holds the address; 0 for one that no block holds."""
         return self._masks[family][bisect_right(self._starts[family], value) - 1]
+
+    def bit(self, block: IPBlock) -> int:
+        """The bit of a block. Raises KeyError for one that the partition was not made with."""
+        return self._bits[block]
 
     def externals(self) -> tuple[External, ...]:
         """Every class, by family and first address; those of a family cover its whole space."""
@@ -83,11 +88,11 @@ class Partition:
     def _cells(self, family: int) -> Iterator[tuple[int, int, int]]:
         """(first, last, mask) of the pieces between the edges of the blocks, ascending, without gaps."""
         edges: dict[int, int] = defaultdict(int)
-        for place, block in enumerate(self._blocks):
+        for block, bit in self._bits.items():
             if block.cidr.family == family:
                 for first, last in _addresses(block):
-                    edges[first] ^= 1 << place
-                    edges[last + 1] ^= 1 << place
+                    edges[first] ^= bit
+                    edges[last + 1] ^= bit
         end = 1 << BITS[family]
         mask, first = 0, 0
         for edge in sorted(edges.keys() | {end}):
@@ -99,7 +104,7 @@ class Partition:
         if not mask:
             return f"{'any' if addresses.size() == 1 << BITS[family] else 'other'} IPv{family}"
         narrowest = max(
-            (block.cidr for place, block in enumerate(self._blocks) if mask >> place & 1),
+            (block.cidr for block, bit in self._bits.items() if mask & bit),
             key=lambda cidr: cidr.prefix,
         )
         whole = addresses.intervals == ((narrowest.first, narrowest.last),)

@@ -46,7 +46,7 @@ def groups_of(ruleset: PolicyRuleset) -> Iterator[PodGroup | NamedPortGroup]:
 
 
 def named_port_groups(rule: RulesetRule) -> Iterator[NamedPortGroup]:
-    """Named-port groups of an egress rule: of its groups; of all pods for a block or any peer (2.24, 2.35)."""
+    """An egress rule's named-port groups: of its groups; of all pods for blocks or any peer (2.24, 2.35)."""
     sources = rule.groups + ((ALL_PODS,) if rule.any_peer or rule.blocks else ())
     for pods in sources:
         for named in rule.named:

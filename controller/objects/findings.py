@@ -21,7 +21,7 @@ class Severity(StrEnum):
 
 
 class Source(Struct, frozen=True, order=True):
-    """Where an object was read: a file name (`-` for standard input) and a line counted from 1 (0: unknown)."""
+    """Where an object was read: a file (`-` for standard input), and a line from 1 (0: unknown)."""
 
     file: str = ""
     line: int = 0

@@ -38,7 +38,7 @@ class IPBlock(Struct, frozen=True, order=True):
 
 
 class Peer(Struct, frozen=True, order=True):
-    """One item of `from` or `to`: an IP block, or a pod selector and a namespace selector, not both (rule 2.15).
+    """One item of `from` or `to`: an IP block, or selectors of pods and namespaces (rule 2.15).
 
     `index` is its place in the list as written, for the field path.
     """
@@ -50,7 +50,7 @@ class Peer(Struct, frozen=True, order=True):
 
 
 class PolicyPort(Struct, frozen=True):
-    """One item of `ports`: a protocol and every port (`port` None), a number, a range to `end_port`, or a name."""
+    """One item of `ports`: a protocol with every port (None), a number, a range to `end_port`, or a name."""
 
     index: int
     protocol: Protocol = Protocol.TCP
@@ -146,7 +146,7 @@ class Pod(Struct, frozen=True, kw_only=True):
 
     @property
     def is_policed(self) -> bool:
-        """Whether policies speak of this pod at all: not on the host network, not finished (rules 2.42, 2.43, 2.54)."""
+        """Whether policies speak of it: not on the host network, not finished (rules 2.42, 2.43, 2.54)."""
         return not self.host_network and self.phase not in TERMINAL_PHASES
 
 
@@ -159,7 +159,7 @@ class Namespace(Struct, frozen=True, kw_only=True):
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """A node: its addresses (rule 2.40: its own traffic to its pods is free) and the blocks its pods live in."""
+    """A node: its addresses (from which its pods are always reachable, rule 2.40), and its pods' blocks."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)

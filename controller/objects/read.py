@@ -87,7 +87,7 @@ class _Reader:
         """Reads a file, a folder or standard input."""
         if path == _STDIN:
             self._take_stdin(stdin)
-        elif Path(path).is_dir():
+        elif os.path.isdir(path):  # noqa: PTH112 (Path raises where this says no)
             self._take_folder(path, recursive=recursive)
         else:
             self._take_file(path)
@@ -189,9 +189,9 @@ def _manifests(folder: str, errors: list[OSError], *, recursive: bool) -> Iterat
         if not recursive:
             folders.clear()
         for name in files:
-            path = Path(place, name)
-            if path.suffix in SUFFIXES and path.is_file():
-                yield str(path)
+            path = str(Path(place, name))
+            if Path(name).suffix in SUFFIXES and os.path.isfile(path):  # noqa: PTH113 (as above)
+                yield path
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from controller.objects.yaml_tags import tagged_scalar
 MAX_DEPTH = 100
 """Levels of lists and mappings; the deepest Kubernetes objects (CRD schemas aside) have about 20."""
 
-MAX_EXPANSION = 1_000_000
+MAX_EXPANSION = 250_000
 """Values that aliases may add to the documents of one reading."""
 
 # A level of flow style costs an opening bracket, a level of block style a column of indentation.
@@ -204,7 +204,10 @@ def _scalar(node: ScalarNode) -> Scalar:
 
 def _key(node: Node) -> str:
     if not isinstance(node, ScalarNode):
-        raise MalformedError("unreadable-document", "a list or mapping is used as a key", _line(node))
+        remedy = (
+            "quote it; if {{ }} belongs to a template, render that first, with `helm template` for instance"
+        )
+        raise MalformedError("unreadable-document", "a list or mapping is used as a key", _line(node), remedy)
     key = key_text(_scalar(node))
     if key is None:
         raise MalformedError("unreadable-document", "null is used as a key", _line(node), "quote it")

@@ -5,6 +5,7 @@ layout.
 """
 
 from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from msgspec import Struct
@@ -55,13 +56,16 @@ APART_IPV4 = Layout("a node each, IPv4 only", spread=True, dual_stack=False)
 LAYOUTS = (TOGETHER, APART, APART_IPV4)
 FEW_LAYOUTS = (TOGETHER, APART_IPV4)
 
+IMAGES = int(IPv6Address("fd00::"))
+
 
 def in_family(address: str, family: int) -> str:
     """An IPv4 address or block, or its image in fd00::/96; images contain each other as the originals do."""
     if family == 4:
         return address
     bare, slash, prefix = address.partition("/")
-    return f"fd00::{bare}{slash}{96 + int(prefix) if prefix else ''}"
+    image = IPv6Address(IMAGES + int(IPv4Address(bare)))
+    return f"{image}{slash}{96 + int(prefix) if prefix else ''}"
 
 
 def with_both_families(spec: Any) -> Any:  # noqa: ANN401  any part of a manifest

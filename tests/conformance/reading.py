@@ -1,6 +1,6 @@
-"""Manifests to a cluster by the way that every verb takes, with the demand that nothing in them be amiss.
+"""Manifests to a cluster by the way that every verb takes, with the demand that nothing in them be invalid.
 
-A finding would mean that a part of a scenario was left out, and its verdicts right for another reason.
+What is invalid is left out of the cluster, and the verdicts of a scenario would be right for another reason.
 """
 
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ from tests.conformance.scenario import Manifest
 
 
 def read_cluster(manifests: Iterable[Manifest]) -> Cluster:
-    """The cluster. Raises ValueError with the findings, if there are any worth more than a note."""
+    """The cluster. Raises ValueError with what is invalid, if anything is."""
     assembly = build_cluster(Document(manifest) for manifest in manifests)
-    findings = [str(finding) for finding in assembly.findings if finding.severity is not Severity.INFO]
-    if findings:
-        raise ValueError("\n".join(findings))
+    errors = [str(finding) for finding in assembly.findings if finding.severity is Severity.ERROR]
+    if errors:
+        raise ValueError("\n".join(errors))
     return assembly.cluster

@@ -47,13 +47,13 @@ def test_a_deleted_namespace_takes_its_objects_along() -> None:
 
 
 def test_the_image_of_a_block_holds_the_images_of_its_addresses() -> None:
-    assert in_family("10.0.0.0/24", 6) == "fd00::10.0.0.0/120"
-    assert in_family("10.0.0.7", 6) == "fd00::10.0.0.7"
+    assert in_family("10.0.0.0/24", 6) == "fd00::a00:0/120"
+    assert in_family("10.0.0.7", 6) == "fd00::a00:7"
 
 
 def test_both_families_of_a_block_are_peers_of_the_same_rule() -> None:
     spec = {"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}]}]}
-    image = {"ipBlock": {"cidr": "fd00::10.0.0.0/104", "except": ["fd00::10.1.0.0/112"]}}
+    image = {"ipBlock": {"cidr": "fd00::a00:0/104", "except": ["fd00::a01:0/112"]}}
     assert with_both_families(spec)["ingress"][0]["from"] == [*spec["ingress"][0]["from"], image]
 
 

@@ -1,20 +1,15 @@
-"""The matrix is made of shared rows; these tests hold it against the verdicts of single pairs, from the text and from the rules."""
+"""The matrix is made of shared rows; these tests hold it against the verdicts of single pairs, from the text
+and from the rules."""
 
 import itertools
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from clusters import PORTS, addresses_of_interest, clusters
-
 from controller.dataplane.walk import Network
 from controller.engine.connections import NOTHING, ConnectionSet
-# from controller.engine.difference import difference
+from controller.engine.difference import difference
 from controller.engine.endpoints import Endpoint
 from controller.engine.evaluate import Evaluator
 from controller.engine.externals import External
@@ -22,6 +17,7 @@ from controller.engine.matrix import Matrix, matrix_of, pod_id
 from controller.engine.resolve import Resolver
 from controller.objects.addresses import BITS, format_address, parse_address
 from controller.objects.kinds import Cluster, Protocol
+from tests.property.clusters import PORTS, addresses_of_interest, clusters
 
 Ends = tuple[Endpoint, ...]
 ICMP = {4: 1, 6: 58}
@@ -38,7 +34,10 @@ def test_every_pair_is_the_union_of_its_address_pairs(cluster: Cluster) -> None:
         assert matrix.between(source, destination) == expected, (source, destination)
 
 
-@given(clusters(), st.lists(st.tuples(st.sampled_from([None, *Protocol]), st.sampled_from(PORTS)), min_size=1, max_size=3))
+@given(
+    clusters(),
+    st.lists(st.tuples(st.sampled_from([None, *Protocol]), st.sampled_from(PORTS)), min_size=1, max_size=3),
+)
 def test_the_simulated_rules_let_through_what_the_matrix_says(
     cluster: Cluster, asked: list[tuple[Protocol | None, int]]
 ) -> None:
@@ -51,7 +50,10 @@ def test_the_simulated_rules_let_through_what_the_matrix_says(
                 for own, other in itertools.product(source_ends, destination_ends)
                 if own.family == other.family
             )
-            assert matrix.between(source, destination).allows(protocol, port) == arrives, (source, destination)
+            assert matrix.between(source, destination).allows(protocol, port) == arrives, (
+                source,
+                destination,
+            )
 
 
 @given(clusters())
@@ -117,7 +119,8 @@ def test_a_cluster_does_not_differ_from_itself(cluster: Cluster) -> None:
 
 
 def _pairs(evaluator: Evaluator, matrix: Matrix) -> Iterator[tuple[str, Ends, str, Ends]]:
-    """Every pair of a matrix with its addresses; a range is represented by an address of it that is nobody's, if there is one."""
+    """Every pair of a matrix with its addresses; a range is represented by an address of it that is
+    nobody's, if there is one."""
     pods: list[tuple[str, Ends]] = [(pod_id(pod), evaluator.addresses.of_pod(pod)) for pod in matrix.pods]
     taken = {(end.family, end.value) for _, ends in pods for end in ends}
     outside: list[tuple[str, Ends]] = []
@@ -145,7 +148,9 @@ def _union(evaluator: Evaluator, sources: Ends, destinations: Ends) -> Connectio
     return found
 
 
-def _walk(network: Network, source: Endpoint, destination: Endpoint, protocol: Protocol | None, port: int) -> bool:
+def _walk(
+    network: Network, source: Endpoint, destination: Endpoint, protocol: Protocol | None, port: int
+) -> bool:
     number, dport = (ICMP[source.family], None) if protocol is None else (int(protocol), port)
     return network.walk(source, destination, number, dport).allowed
 

@@ -1,24 +1,27 @@
 """What the checks ask of a cluster, each question answered once.
 
-Pods of one namespace with the same labels and named ports are alike to every policy, so checks look at `Lookalikes`,
-of which there are as many as workloads, and never at single pods. Selections are remembered by selector: the
-cost of all checks together is O(pods + distinct selectors x lookalikes of the namespaces they look in).
+Pods of one namespace with the same labels and named ports are alike to every policy, so checks look at
+`Lookalikes`, of which there are as many as workloads, and never at single pods. Selections are remembered by
+selector: the cost of all checks is O(pods + distinct selectors x lookalikes of the namespaces they look in).
 """
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from operator import itemgetter
 
 from msgspec import Struct
 
+from controller.engine.changes import PodKey
 from controller.engine.evaluate import Evaluator
-from controller.engine.lint.coverage import NAME_LABEL, block_addresses, pod_selector
+from controller.engine.lint.coverage import NAME_LABEL, block_addresses, fixed_pairs, pod_selector
 from controller.objects.addresses import parse_address
 from controller.objects.kinds import (
     TERMINAL_PHASES,
     Cluster,
     ContainerPort,
+    Direction,
     IPBlock,
     Namespace,
     NetworkPolicy,
@@ -32,13 +35,18 @@ MOST_NAMES = 3
 
 
 class Lookalikes(Struct, frozen=True, eq=False):
-    """Pods of one namespace that no policy can tell apart: same labels, same named ports. Compared by identity."""
+    """Pods of one namespace that no policy can tell apart: same labels, same named ports.
+
+    Compared by identity.
+    """
 
     namespace: str
     labels: Mapping[str, str]
     ports: tuple[ContainerPort, ...]
     pods: tuple[Pod, ...]
 
+
+_Look = tuple[str, frozenset[tuple[str, str]], tuple[ContainerPort, ...]]
 
 Found = tuple[Lookalikes, ...]
 """What a selector picks."""
@@ -82,12 +90,41 @@ class Context:
         """The live pods that a policy selects (rule 2.1)."""
         return self.selected(policy.namespace, policy.pod_selector)
 
+    def applying(self, alike: Lookalikes, direction: Direction) -> tuple[NetworkPolicy, ...]:
+        """The policies that isolate these pods in a direction (rule 2.7)."""
+        return tuple(policy for policy in self._applying.get(alike, ()) if direction in policy.directions)
+
+    @cached_property
+    def _applying(self) -> Mapping[Lookalikes, list[NetworkPolicy]]:
+        found: dict[Lookalikes, list[NetworkPolicy]] = defaultdict(list)
+        for policy in self.policies:
+            for alike in self.subjects(policy):
+                found[alike].append(policy)
+        return found
+
+    def is_selected(self, alike: Lookalikes) -> bool:
+        """Whether any policy selects these pods."""
+        return alike in self._applying
+
     def selected(self, namespace: str, selector: LabelSelector) -> Found:
         """The live pods of a namespace that a selector picks."""
         key = (namespace, selector)
         if key not in self._selected:
-            self._selected[key] = tuple(_matching(self.live.get(namespace, ()), selector))
+            self._selected[key] = tuple(_matching(self._candidates(namespace, selector), selector))
         return self._selected[key]
+
+    def _candidates(self, namespace: str, selector: LabelSelector) -> Iterable[Lookalikes]:
+        """Those with a label that the selector demands, instead of all of the namespace."""
+        pair = next(fixed_pairs(selector), None)
+        return self.live.get(namespace, ()) if pair is None else self._by_label[namespace].get(pair, ())
+
+    @cached_property
+    def _by_label(self) -> Mapping[str, Mapping[tuple[str, str], list[Lookalikes]]]:
+        found: dict[str, dict[tuple[str, str], list[Lookalikes]]] = defaultdict(lambda: defaultdict(list))
+        for alike in self.every_live:
+            for pair in alike.labels.items():
+                found[alike.namespace][pair].append(alike)
+        return found
 
     def members(self, policy: NetworkPolicy, peer: Peer) -> Found:
         """The live pods that the selectors of a peer pick (rules 2.12 to 2.14); none for an ipBlock."""
@@ -118,32 +155,32 @@ class Context:
         return self._namespaces[selector]
 
     def inside(self, block: IPBlock) -> Found:
-        """The live pods that have an address in a block (rule 2.19).
+        """The live pods with an address in a block, and of each lot only those (rule 2.19).
 
         O(log pods + pods inside), once for each block.
         """
         if block not in self._inside:
-            values, owners = self._addresses[block.cidr.family]
-            places = (
-                place
+            values, pods = self._addresses[block.cidr.family]
+            self._inside[block] = grouped(
+                pod
                 for first, last in block_addresses(block)
-                for place in range(bisect_left(values, first), bisect_right(values, last))
+                for pod in pods[bisect_left(values, first) : bisect_right(values, last)]
             )
-            self._inside[block] = tuple(dict.fromkeys(owners[place] for place in places))
         return self._inside[block]
 
     @cached_property
-    def _addresses(self) -> Mapping[int, tuple[list[int], list[Lookalikes]]]:
-        """By family: the addresses of live pods in ascending order, and whose they are."""
-        found: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
-        for place, alike in enumerate(self.every_live):
-            for pod in alike.pods:
-                for text in pod.ips:
-                    family, value = parse_address(text)
-                    found[family].append((value, place))
+    def _addresses(self) -> Mapping[int, tuple[list[int], list[Pod]]]:
+        """By family: the addresses of live pods in ascending order, and the pod at each."""
+        found: dict[int, list[tuple[int, Pod]]] = {4: [], 6: []}
+        for pod in pods_of(self.every_live):
+            for text in pod.ips:
+                family, value = parse_address(text)
+                found[family].append((value, pod))
+        for pairs in found.values():
+            pairs.sort(key=itemgetter(0))
         return {
-            family: ([value for value, _ in pairs], [self.every_live[place] for _, place in pairs])
-            for family, pairs in ((family, sorted(pairs)) for family, pairs in found.items())
+            family: ([value for value, _ in pairs], [pod for _, pod in pairs])
+            for family, pairs in found.items()
         }
 
     def elsewhere(self, selector: LabelSelector, but: Iterable[str]) -> Found:
@@ -171,7 +208,7 @@ def matching(among: Mapping[str, Found], namespaces: Iterable[str], selector: La
 
 
 def labels_are_known(namespace: Namespace) -> bool:
-    """Whether the labels of a namespace were read, or only its name is known because something lives there."""
+    """Whether the labels of a namespace were read; else only its name is known, as something lives there."""
     return bool(namespace.source.file) or namespace.labels.keys() != {NAME_LABEL}
 
 
@@ -210,13 +247,20 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _by_namespace(pods: Iterable[Pod]) -> dict[str, Found]:
-    found: dict[tuple[str, frozenset[tuple[str, str]], tuple[ContainerPort, ...]], list[Pod]] = defaultdict(
-        list
-    )
+def grouped(pods: Iterable[Pod]) -> Found:
+    """Pods by what policies see of them, each pod once."""
+    found: dict[_Look, dict[PodKey, Pod]] = {}
     for pod in pods:
-        found[pod.namespace, frozenset(pod.labels.items()), pod.ports].append(pod)
-    grouped: dict[str, list[Lookalikes]] = defaultdict(list)
-    for (namespace, _, ports), alike in found.items():
-        grouped[namespace].append(Lookalikes(namespace, alike[0].labels, ports, tuple(alike)))
-    return {namespace: tuple(alike) for namespace, alike in grouped.items()}
+        look = (pod.namespace, frozenset(pod.labels.items()), pod.ports)
+        found.setdefault(look, {})[pod.key] = pod
+    return tuple(
+        Lookalikes(namespace, dict(labels), ports, tuple(alike.values()))
+        for (namespace, labels, ports), alike in found.items()
+    )
+
+
+def _by_namespace(pods: Iterable[Pod]) -> dict[str, Found]:
+    found: dict[str, list[Lookalikes]] = defaultdict(list)
+    for alike in grouped(pods):
+        found[alike.namespace].append(alike)
+    return {namespace: tuple(lots) for namespace, lots in found.items()}

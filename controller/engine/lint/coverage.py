@@ -4,7 +4,7 @@ Judged on what is written, not on the pods of today: a rule is only called super
 make a difference. Every answer "covers" is a proof; "does not cover" may also mean that none was found.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import reduce
 
 from msgspec import Struct
@@ -30,6 +30,13 @@ def contradiction(selector: LabelSelector) -> str:
     for requirement in selector.requirements:
         by_key.setdefault(requirement.key, []).append(requirement)
     return next((key for key, found in by_key.items() if not _can_hold(found)), "")
+
+
+def fixed_pairs(selector: LabelSelector) -> Iterator[tuple[str, str]]:
+    """The labels that all a selector matches must have with one value: what selectors are indexed by."""
+    for requirement in selector.requirements:
+        if requirement.operator is Operator.IN and len(requirement.values) == 1:
+            yield requirement.key, requirement.values[0]
 
 
 def namespace_selector(peer: Peer, namespace: str) -> LabelSelector:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from controller.engine.evaluate import line_of, rule_path
 from controller.engine.lint.codes import SEVERITIES
 from controller.engine.lint.context import Context
@@ -15,24 +17,22 @@ INPUT = "input"
 """The object of findings that speak of everything that was read."""
 
 
-def about_policy(
-    policy: NetworkPolicy,
-    code: str,
-    path: str,
-    message: str,
-    remedy: str = "",
-    severity: Severity | None = None,
-) -> Finding:
-    """A finding on a field of a policy; the severity is the code's unless told otherwise."""
+def about_policy(policy: NetworkPolicy, code: str, path: str, message: str, remedy: str = "") -> Finding:
+    """A finding on a field of a policy, as grave as its code."""
     return Finding(
         code=code,
-        severity=severity or SEVERITIES[code],
+        severity=SEVERITIES[code],
         object=f"NetworkPolicy {policy.namespace}/{policy.name}",
         path=path,
         message=message,
         remedy=remedy,
         source=Source(policy.source.file, line_of(policy, path)),
     )
+
+
+def as_note(finding: Finding) -> Finding:
+    """The same finding, only worth knowing."""
+    return msgspec.structs.replace(finding, severity=Severity.INFO)
 
 
 def about_namespace(namespace: Namespace, code: str, message: str, remedy: str = "") -> Finding:

@@ -1,6 +1,7 @@
 """Peers that match nobody, and peers that match others than they seem to."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -16,9 +17,9 @@ from controller.engine.lint.context import (
     pod_count,
 )
 from controller.engine.lint.coverage import NAME_LABEL, contradiction, pod_selector
-from controller.engine.lint.notes import about_policy, item_path, rules_of
+from controller.engine.lint.notes import about_policy, as_note, item_path, rules_of
 from controller.engine.lint.similarity import close_text, closest_labels
-from controller.objects.findings import Finding, Severity
+from controller.objects.findings import Finding
 from controller.objects.kinds import Direction, NetworkPolicy, Peer, PolicyRule
 from controller.objects.labels import EVERYTHING, LabelSelector, Operator, Requirement
 
@@ -31,10 +32,10 @@ class _Place(Struct, frozen=True):
     rule: PolicyRule
     peer: Peer
 
-    def finding(self, code: str, message: str, remedy: str = "", severity: Severity | None = None) -> Finding:
+    def finding(self, code: str, message: str, remedy: str = "") -> Finding:
         """A finding on this peer."""
         path = peer_path(self.direction, self.rule, self.peer)
-        return about_policy(self.policy, code, path, message, remedy, severity)
+        return about_policy(self.policy, code, path, message, remedy)
 
 
 def check_peers(context: Context) -> Iterator[Finding]:
@@ -54,7 +55,7 @@ def check_alternatives(context: Context) -> Iterator[Finding]:
     for policy in context.policies:
         for direction, rule in rules_of(policy):
             peers = rule.peers or ()
-            for left, right in zip(peers, peers[1:], strict=False):
+            for left, right in pairwise(peers):
                 yield from _check_neighbours(context, _Place(policy, direction, rule, right), left)
 
 
@@ -83,12 +84,14 @@ def _no_namespace(context: Context, place: _Place) -> Finding:
         if meant:
             return place.finding("peer-matches-no-namespace", message, f"did you mean {meant}?")
         remedy = "add its manifests, so that the peer can be checked, or mend the name"
-        return place.finding("peer-matches-no-namespace", message, remedy, Severity.INFO)
+        return as_note(place.finding("peer-matches-no-namespace", message, remedy))
     unknown = [found.name for found in context.cluster.namespaces if not labels_are_known(found)]
-    if unknown:
+    meant = _meant_label(context, selector)
+    if not meant and not context.live.keys().isdisjoint(unknown):
         remedy = f"add the Namespace manifests of {listed(unknown)}: their labels are not known"
-        return place.finding("peer-matches-no-namespace", message, remedy, Severity.INFO)
-    return place.finding("peer-matches-no-namespace", message, _closest_namespace(context, selector))
+        return as_note(place.finding("peer-matches-no-namespace", message, remedy))
+    hint = meant or _labels_there_are(context, selector)
+    return place.finding("peer-matches-no-namespace", message, hint)
 
 
 def _asked_names(selector: LabelSelector) -> tuple[str, ...]:
@@ -98,31 +101,40 @@ def _asked_names(selector: LabelSelector) -> tuple[str, ...]:
     return requirements[0].values if by_name and requirements[0].operator is Operator.IN else ()
 
 
-def _closest_namespace(context: Context, selector: LabelSelector) -> str:
-    """A hint on the first requirement that no namespace meets."""
+def _meant_label(context: Context, selector: LabelSelector) -> str:
+    """The label that was probably meant, or "" where none comes near."""
     namespaces = context.cluster.namespaces
-    for requirement in selector.requirements:
-        if any(requirement.matches(namespace.labels) for namespace in namespaces):
-            continue
-        return _closest_value(context, requirement)
+    names = {namespace.name for namespace in namespaces}
+    for missed in _missed(context, selector):
+        if missed.key != NAME_LABEL and (named := names.intersection(missed.values)):
+            return f"to select a namespace by name write {NAME_LABEL}: {min(named)}"
+        values = {found.labels[missed.key] for found in namespaces if missed.key in found.labels}
+        for wanted in missed.values:
+            if close := close_text(wanted, values):
+                return f"did you mean {missed.key}={close}?"
+        keys = {key for namespace in namespaces for key in namespace.labels}
+        if not values and (close := close_text(missed.key, keys)):
+            return f"did you mean the label {close}?"
+    return ""
+
+
+def _labels_there_are(context: Context, selector: LabelSelector) -> str:
+    """What the namespaces have instead."""
+    for missed in _missed(context, selector):
+        values = {
+            found.labels[missed.key] for found in context.cluster.namespaces if missed.key in found.labels
+        }
+        if values:
+            return f"the label {missed.key} has the values {listed(sorted(values))} there"
+        return f"no namespace has a label {missed.key}"
     return "no namespace meets all of its requirements at once"
 
 
-def _closest_value(context: Context, requirement: Requirement) -> str:
-    namespaces = context.cluster.namespaces
-    key = requirement.key
-    values = {found.labels[key] for found in namespaces if key in found.labels}
-    for wanted in requirement.values:
-        if close := close_text(wanted, values):
-            return f"did you mean {key}={close}?"
-        named = [found.name for found in namespaces if found.name == wanted]
-        if named and key != NAME_LABEL:
-            return f"to select a namespace by name write {NAME_LABEL}: {named[0]}"
-    if values:
-        return f"the label {key} has the values {listed(sorted(values))} there"
-    keys = {found for namespace in namespaces for found in namespace.labels}
-    close = close_text(key, keys)
-    return f"no namespace has a label {key}" + (f"; did you mean {close}?" if close else "")
+def _missed(context: Context, selector: LabelSelector) -> Iterator[Requirement]:
+    """The requirements that no namespace meets."""
+    for requirement in selector.requirements:
+        if not any(requirement.matches(namespace.labels) for namespace in context.cluster.namespaces):
+            yield requirement
 
 
 def _no_pod(context: Context, place: _Place, reach: tuple[str, ...]) -> Finding:
@@ -140,9 +152,8 @@ def _no_pod(context: Context, place: _Place, reach: tuple[str, ...]) -> Finding:
         return _other_namespace(context, place, elsewhere)
     if not any(context.live.get(namespace) for namespace in reach):
         remedy = "add the manifests of the pods there, so that the peer can be checked"
-        return place.finding(
-            "peer-matches-no-pod", f"{where} has no pods in the input", remedy, Severity.INFO
-        )
+        message = f"{where} has no pods in the input"
+        return as_note(place.finding("peer-matches-no-pod", message, remedy))
     message = f"no pod of {where} matches {selector}"
     if elsewhere:
         return place.finding("peer-matches-no-pod", message, f"it would match {names_of(elsewhere)}")
@@ -189,8 +200,8 @@ def _check_neighbours(context: Context, place: _Place, left: Peer) -> Iterator[F
     if not context.members(place.policy, right):
         return  # check_peers has more to say
     message = (
-        f"two items of a list are alternatives: every pod of the namespaces {left.namespace_selector}, and pods "
-        f"{right.pod_selector} of namespace {place.policy.namespace}"
+        "two items of a list are alternatives: every pod of the namespaces "
+        f"{left.namespace_selector}, and pods {right.pod_selector} of namespace {place.policy.namespace}"
     )
     remedy = "where both must hold, make them one item: remove the '-' before podSelector"
     path = item_path(place.direction, place.rule, right)

@@ -1,15 +1,15 @@
 """Ports by name that no pod in reach has.
 
-A name is looked up on the pods that receive the connection: the policy's own for ingress (rule 2.34), the peers for
-egress (rule 2.35). A name nobody has opens nothing, and nothing says so until a connection hangs.
+A name is looked up on the pods that receive the connection: the policy's own for ingress (rule 2.34), the
+peers for egress (rule 2.35). A name nobody has opens nothing, and nothing says so until a connection hangs.
 """
 
 from collections.abc import Iterator
 
-from controller.engine.lint.context import Context, Found, Lookalikes, names_of
-from controller.engine.lint.notes import about_policy, item_path, rules_of
+from controller.engine.lint.context import Context, Found, names_of
+from controller.engine.lint.notes import about_policy, as_note, item_path, rules_of
 from controller.engine.lint.similarity import close_text
-from controller.objects.findings import Finding, Severity
+from controller.objects.findings import Finding
 from controller.objects.kinds import Direction, NetworkPolicy, PolicyPort, PolicyRule
 
 
@@ -33,16 +33,12 @@ def check_named_ports(context: Context) -> Iterator[Finding]:
 
 
 def _receivers(context: Context, policy: NetworkPolicy, direction: Direction, rule: PolicyRule) -> Found:
-    """The pods on which a name of this rule is looked up; none where other checks say that nobody is matched."""
+    """The pods that selectors find, on which names are looked up; that they find none is said elsewhere."""
     if direction is Direction.INGRESS:
         return context.subjects(policy)
     if rule.peers is None:
         return context.every_live
-    found: dict[Lookalikes, None] = {}
-    for peer in rule.peers:
-        inside = context.inside(peer.ip_block) if peer.ip_block is not None else context.members(policy, peer)
-        found.update(dict.fromkeys(inside))
-    return tuple(found)
+    return tuple(dict.fromkeys(alike for peer in rule.peers for alike in context.members(policy, peer)))
 
 
 def _check_name(
@@ -52,21 +48,15 @@ def _check_name(
     same_name = {port.protocol for port in ports if port.name == item.port}
     if item.protocol in same_name:
         return
-    who = (
-        f"the selected {_pods(found)}" if direction is Direction.INGRESS else f"the {_pods(found)} it allows"
-    )
+    who = f"the {'selected' if direction is Direction.INGRESS else 'allowed'} pods ({names_of(found)})"
     if same_name:
-        other = sorted(same_name)[0].name
+        other = min(same_name).name
         message = f"{item.port} is a port of {other} at {who}, and this rule asks for {item.protocol.name}"
         remedy = f"write protocol: {other}; name and protocol must both fit"
         yield about_policy(policy, "named-port-protocol", path, message, remedy)
         return
     message = f"none of {who} has a port named {item.port}, so that it opens nothing"
     yield about_policy(policy, "named-port-undefined", path, message, _hint(item, found))
-
-
-def _pods(found: Found) -> str:
-    return f"pods ({names_of(found)})"
 
 
 def _hint(item: PolicyPort, found: Found) -> str:
@@ -82,12 +72,15 @@ def _hint(item: PolicyPort, found: Found) -> str:
 def _check_blocks(
     context: Context, policy: NetworkPolicy, rule: PolicyRule, item: PolicyPort, path: str
 ) -> Iterator[Finding]:
-    """Only pods have names for their ports: at any other address of a block the rule opens nothing (rule 2.24)."""
+    """Only pods have names for their ports: at other addresses the rule opens nothing (rule 2.24)."""
     blocks = [peer.ip_block for peer in rule.peers or () if peer.ip_block is not None]
     if not blocks:
         return
-    empty = not any(context.inside(block) for block in blocks)
-    message = f"the name {item.port} opens nothing at addresses of {blocks[0].cidr} that are not pods of the cluster"
+    inside = (port for block in blocks for alike in context.inside(block) for port in alike.ports)
+    reaches_pods = any((port.name, port.protocol) == (item.port, item.protocol) for port in inside)
+    message = (
+        f"the name {item.port} opens nothing at addresses of {blocks[0].cidr} that are not those of pods"
+    )
     remedy = "write the port number for them, in a rule of their own"
-    severity = Severity.WARNING if empty and context.has_pods else Severity.INFO
-    yield about_policy(policy, "named-port-with-block", path, message, remedy, severity)
+    finding = about_policy(policy, "named-port-with-block", path, message, remedy)
+    yield as_note(finding) if reaches_pods or not context.has_pods else finding

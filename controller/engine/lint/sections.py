@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from controller.engine.evaluate import rule_path
-from controller.engine.lint.context import Context, counted
+from controller.engine.lint.context import Context
 from controller.engine.lint.notes import about_policy
 from controller.objects.findings import Finding
 from controller.objects.kinds import Direction
@@ -17,7 +17,7 @@ def check_sections(context: Context) -> Iterator[Finding]:
             if rules and direction not in policy.directions:
                 section = direction.lower()
                 message = (
-                    f"{counted(len(rules), 'rule')} under {section} count for nothing and isolate nobody: "
+                    f"what stands under {section} counts for nothing and isolates nobody: "
                     f"policyTypes does not list {direction}"
                 )
                 remedy = f"add {direction} to policyTypes, or remove the section"

@@ -10,9 +10,9 @@ from controller.engine.lint.context import (
     pod_count,
 )
 from controller.engine.lint.coverage import contradiction
-from controller.engine.lint.notes import about_policy
+from controller.engine.lint.notes import about_policy, as_note
 from controller.engine.lint.similarity import close_text, closest_labels
-from controller.objects.findings import Finding, Severity
+from controller.objects.findings import Finding
 from controller.objects.kinds import NetworkPolicy
 
 _PATH = "spec.podSelector"
@@ -52,7 +52,7 @@ def _selects_nobody(context: Context, policy: NetworkPolicy) -> Iterator[Finding
         return
     if finished := matching(context.finished, (namespace,), selector):
         message = f"selects only pods that have finished: {names_of(finished)}"
-        yield about_policy(policy, "selects-no-pods", _PATH, message, severity=Severity.INFO)
+        yield as_note(about_policy(policy, "selects-no-pods", _PATH, message))
         return
     elsewhere = () if everywhere else context.elsewhere(selector, (namespace,))
     if elsewhere and namespace not in context.live:
@@ -69,7 +69,7 @@ def _selects_nobody(context: Context, policy: NetworkPolicy) -> Iterator[Finding
 
 
 def _empty_namespace(context: Context, policy: NetworkPolicy) -> Finding:
-    """No pods are known there. They may just not be in the files, unless the name looks like a typing error."""
+    """No pods are known there: they may not be in the files, unless the name looks like a typing error."""
     namespace = policy.namespace
     message = f"namespace {namespace} has no pods in the input"
     meant = close_text(namespace, context.live) if _is_implied(context, namespace) else ""
@@ -77,7 +77,7 @@ def _empty_namespace(context: Context, policy: NetworkPolicy) -> Finding:
         remedy = f"did you mean metadata.namespace: {meant}?"
         return about_policy(policy, "selects-no-pods", "metadata.namespace", message, remedy)
     remedy = "add the manifests of its pods, so that the selector can be checked"
-    return about_policy(policy, "selects-no-pods", _PATH, message, remedy, Severity.INFO)
+    return as_note(about_policy(policy, "selects-no-pods", _PATH, message, remedy))
 
 
 def _is_implied(context: Context, name: str) -> bool:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from controller.engine.evaluate import peer_path, rule_path
 from controller.engine.lint.context import Context, Found, counted, names_of, pod_count, pods_of
-from controller.engine.lint.notes import about_policy, rules_of
-from controller.objects.findings import Finding, Severity
+from controller.engine.lint.notes import about_policy, as_note, rules_of
+from controller.objects.findings import Finding
 from controller.objects.kinds import Direction, IPBlock, NetworkPolicy, Peer, PolicyRule
 
 
@@ -68,30 +68,24 @@ def _check_block(
         yield _everything(policy, direction, block, inside, path)
     elif inside:
         message = (
-            f"{block.cidr} holds the addresses of {counted(_addresses_in(inside), 'pod')} ({names_of(inside)}): "
+            f"{block.cidr} holds the addresses of {counted(pod_count(inside), 'pod')} ({names_of(inside)}): "
             "a block also matches pods, whatever their labels"
         )
-        remedy = f"name pods by selectors; if only addresses outside the cluster are meant, {_exceptions(context, block)}"
-        severity = None if _addresses_are_known(context, inside) else Severity.INFO
-        yield about_policy(policy, "block-covers-pods", path, message, remedy, severity)
+        remedy = f"name pods by selectors; if only outsiders are meant, {_exceptions(context, block)}"
+        finding = about_policy(policy, "block-covers-pods", path, message, remedy)
+        yield finding if _addresses_are_known(context, inside) else as_note(finding)
 
 
 def _everything(
     policy: NetworkPolicy, direction: Direction, block: IPBlock, inside: Found, path: str
 ) -> Finding:
-    pods = (
-        f", {counted(_addresses_in(inside), 'pod')} of the cluster included" if inside else ", pods included"
-    )
+    pods = f", {counted(pod_count(inside), 'pod')} of the cluster included" if inside else ", pods included"
     message = f"{block.cidr} without except is every IPv{block.cidr.family} address{pods}"
     if direction is Direction.INGRESS:
         remedy = "leave `from` out, if anybody is meant; else add except for the addresses of pods and nodes"
     else:
         remedy = "add except for the addresses of pods, nodes and services: 10.0.0.0/8 and the like"
     return about_policy(policy, "block-is-everything", path, message, remedy)
-
-
-def _addresses_in(inside: Found) -> int:
-    return pod_count(inside)
 
 
 def _addresses_are_known(context: Context, inside: Found) -> bool:

@@ -1,0 +1,446 @@
+"""Old ruleset -> new ruleset: the smallest ordered steps that open no hole and close no door on the way.
+
+Rules change atomically (one commit), sets do not (one entry at a time, and outside any commit). Between two
+steps the kernel therefore holds a mixture. A plan is *safe* when at every step no packet passes that neither
+the old nor the new ruleset allows, and none is dropped that both allow. The usual changes are safe in a plain
+order, which `_plain` proves case by case:
+
+- a peer comes or goes: entries only, additions before removals; - a pod comes: others' additions, the commit
+that isolates it, its own additions; a pod goes: the same backwards.
+
+Anything else, several things at once most often, goes over copies: `_staged` fills copies of the sets that
+change, commits rules that look at the copies (an exact, atomic switch), brings the real sets up to date
+unseen, and commits the real names.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct, field
+
+from controller.dataplane import names
+from controller.dataplane.edits import ChainEdit, chain_edits, edited
+from controller.dataplane.ruleset import (
+    AddressMatch,
+    AddressSet,
+    Chain,
+    ConnmarkMatch,
+    Goto,
+    Jump,
+    Rule,
+    Ruleset,
+    SetConnmark,
+    SetMatch,
+    Side,
+)
+from controller.dataplane.words import Entry, parse_entry
+from controller.objects.addresses import BITS, format_address
+
+
+class FillSet(Struct, frozen=True, tag="fill-set"):
+    """Create a set that nothing refers to, with exactly these entries.
+
+    An abandoned one of its name is emptied first.
+    """
+
+    set: AddressSet
+
+
+class AddEntries(Struct, frozen=True, tag="add-entries"):
+    """Add entries to a set in use."""
+
+    name: str
+    entries: tuple[str, ...]
+
+
+class RemoveEntries(Struct, frozen=True, tag="remove-entries"):
+    """Remove entries from a set in use."""
+
+    name: str
+    entries: tuple[str, ...]
+
+
+class Commit(Struct, frozen=True, tag="commit"):
+    """Edit chains in one atomic transaction."""
+
+    edits: tuple[ChainEdit, ...]
+
+
+class DestroySets(Struct, frozen=True, tag="destroy-sets"):
+    """Destroy sets that nothing refers to any more."""
+
+    names: tuple[str, ...]
+
+
+Step = FillSet | AddEntries | RemoveEntries | Commit | DestroySets
+Place = tuple[Side, int]
+"""Where a pod is dispatched: by which side of the packet, at which address."""
+
+
+class _SetChange(Struct, frozen=True):
+    """What a set that both rulesets have gains and loses."""
+
+    name: str
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+class _Difference(Struct, frozen=True):
+    """What changes between two rulesets, as far as the order of steps depends on it."""
+
+    old: Ruleset
+    new: Ruleset
+    sets: tuple[_SetChange, ...]
+    appeared: frozenset[Place]
+    vanished: frozenset[Place]
+    replaced: frozenset[Place]
+    fixed_changed: bool
+    needs: Mapping[Place, frozenset[str]] = field(default_factory=dict)
+
+
+def plan(old: Ruleset, new: Ruleset) -> tuple[Step, ...]:
+    """The steps from one ruleset to another of the same family; none where they are equal.
+
+    O(size of what differs + rules).
+    """
+    if old == new:
+        return ()
+    before = {each.name for each in old.sets}
+    after = {each.name for each in new.sets}
+    fills = [FillSet(each) for each in new.sets if each.name not in before]
+    obsolete = tuple(sorted(before - after))
+    difference = _difference(old, new)
+    middle = _plain(difference) or _staged(difference)
+    # A pod that is no longer known loses everything anyway, one that becomes known had nothing: first and last.
+    known = [change for change in _set_changes(old, new) if _is_known(change.name)]
+    steps = [*fills, *_removals(known), *middle, *_additions(known), DestroySets(obsolete)]
+    return tuple(_without_empty(steps))
+
+
+def advance(ruleset: Ruleset, step: Step) -> Ruleset:
+    """What the kernel holds after a step, if it held `ruleset` before."""
+    sets = {each.name: each for each in ruleset.sets}
+    match step:
+        case FillSet(each):
+            sets[each.name] = each
+        case AddEntries(name, entries):
+            sets[name] = _with_entries(sets[name], {*sets[name].entries, *entries}, ruleset.family)
+        case RemoveEntries(name, entries):
+            sets[name] = _with_entries(sets[name], set(sets[name].entries) - set(entries), ruleset.family)
+        case DestroySets(gone):
+            sets = {name: each for name, each in sets.items() if name not in gone}
+        case Commit(edits):
+            return Ruleset(ruleset.family, edited(ruleset.chains, edits), ruleset.sets)
+    return Ruleset(ruleset.family, ruleset.chains, tuple(sets[name] for name in sorted(sets)))
+
+
+def _difference(old: Ruleset, new: Ruleset) -> _Difference:
+    contents = _Contents(old), _Contents(new)
+    before, after = (found.dispatch() for found in contents)
+    common = before.keys() & after.keys()
+    return _Difference(
+        old=old,
+        new=new,
+        sets=tuple(change for change in _set_changes(old, new) if not _is_known(change.name)),
+        appeared=frozenset(after.keys() - before.keys()),
+        vanished=frozenset(before.keys() - after.keys()),
+        replaced=frozenset(place for place in common if before[place] != after[place]),
+        fixed_changed=contents[0].fixed() != contents[1].fixed(),
+        needs={
+            place: contents[place in after].sets_of(place)
+            for place in before.keys() ^ after.keys()
+        },
+    )
+
+
+def _set_changes(old: Ruleset, new: Ruleset) -> Iterator[_SetChange]:
+    before = {each.name: each for each in old.sets}
+    for each in new.sets:
+        known = before.get(each.name)
+        if known is not None and known.entries != each.entries:
+            had, has = set(known.entries), set(each.entries)
+            yield _SetChange(
+                each.name,
+                tuple(entry for entry in each.entries if entry not in had),
+                tuple(entry for entry in known.entries if entry not in has),
+            )
+
+
+# The plain order
+
+
+def _plain(difference: _Difference) -> list[Step] | None:
+    """A plain order of steps where one is safe; None where it is not, or cannot be seen to be."""
+    if not difference.sets:
+        return [_commit(difference.old, difference.new)]
+    if difference.fixed_changed or difference.replaced:
+        return None
+    if not difference.appeared and not difference.vanished:
+        return _peers_change(difference)
+    if not difference.vanished:
+        return _pods_appear(difference)
+    return _pods_vanish(difference) if not difference.appeared else None
+
+
+def _peers_change(difference: _Difference) -> list[Step] | None:
+    """Entries only: additions, removals, and then the new generation, if any, that has connections judged again.
+
+    One end of a connection asks about one address and allows if any of its sets has it, so additions first keep it between old
+    and new. Both ends are asked here only if both pods are local: then what one address gains must not meet what another loses.
+    """
+    local = {format_address(difference.new.family, value) for _, value in _Contents(difference.new).dispatch()}
+    gaining = {_peer(entry) for change in difference.sets for entry in change.added} & local
+    losing = {_peer(entry) for change in difference.sets for entry in change.removed} & local
+    if gaining and losing and len(gaining | losing) > 1:
+        return None
+    return [
+        *_additions(difference.sets),
+        *_removals(difference.sets),
+        _commit(difference.old, difference.new),
+    ]
+
+
+def _pods_appear(difference: _Difference) -> list[Step] | None:
+    """Pods become isolated, nothing is removed: additions of others, the commit, additions of those pods.
+
+    Until the commit such a pod is as open as before. After it, only what it asks about another of them would
+    still be missing.
+    """
+    own = _own_addresses(difference, difference.appeared)
+    changes = [change for change in difference.sets if not _is_gate(change.name)]
+    if any(change.removed for change in difference.sets) or _ask_about_each_other(difference, changes, own):
+        return None
+    return [
+        *_additions(change for change in difference.sets if _is_gate(change.name)),
+        *_additions(_only(change, own, inside=False) for change in changes),
+        _commit(difference.old, difference.new),
+        *_additions(_only(change, own, inside=True) for change in changes),
+    ]
+
+
+def _pods_vanish(difference: _Difference) -> list[Step] | None:
+    """Pods stop being isolated, nothing is added: `_pods_appear` backwards.
+
+    The new generation comes last of all: a connection judged before the last removal would keep a mark it no
+    longer deserves.
+    """
+    own = _own_addresses(difference, difference.vanished)
+    changes = [change for change in difference.sets if not _is_gate(change.name)]
+    if any(change.added for change in difference.sets) or _ask_about_each_other(difference, changes, own):
+        return None
+    kept = _with_marks_of(difference.new, difference.old)
+    return [
+        *_removals(_only(change, own, inside=True) for change in changes),
+        _commit(difference.old, kept),
+        *_removals(_only(change, own, inside=False) for change in changes),
+        *_removals(change for change in difference.sets if _is_gate(change.name)),
+        _commit(kept, difference.new),
+    ]
+
+
+def _ask_about_each_other(difference: _Difference, changes: Iterable[_SetChange], own: frozenset[str]) -> bool:
+    """Whether a set that changes for one of these pods is asked by the rules of another of them."""
+    return any(
+        _peer(entry) in own - {format_address(difference.new.family, value)}
+        for change in changes
+        for (_, value), sets in difference.needs.items()
+        if change.name in sets
+        for entry in (*change.added, *change.removed)
+    )
+
+
+def _own_addresses(difference: _Difference, places: Iterable[Place]) -> frozenset[str]:
+    return frozenset(format_address(difference.new.family, value) for _, value in places)
+
+
+def _only(change: _SetChange, own: frozenset[str], *, inside: bool) -> _SetChange:
+    added, removed = (
+        tuple(entry for entry in entries if (_peer(entry) in own) is inside)
+        for entries in (change.added, change.removed)
+    )
+    return _SetChange(change.name, added, removed)
+
+
+# Over copies
+
+
+def _staged(difference: _Difference) -> list[Step]:
+    """Exact at every step: rules look at copies with the new entries while the sets themselves change unseen."""
+    new = {each.name: each for each in difference.new.sets}
+    taken = {each.name for each in (*difference.old.sets, *difference.new.sets)}
+    copies = {change.name: _copy_name(change.name, taken) for change in difference.sets}
+    fills = [
+        FillSet(AddressSet(copy, new[name].type, new[name].entries, new[name].comment))
+        for name, copy in copies.items()
+    ]
+    staged = Ruleset(
+        difference.new.family,
+        tuple(_looking_at(chain, copies) for chain in difference.new.chains),
+        difference.new.sets,
+    )
+    return [
+        *fills,
+        _commit(difference.old, staged),
+        *_additions(difference.sets),
+        *_removals(difference.sets),
+        _commit(staged, difference.new),
+        DestroySets(tuple(sorted(copies.values()))),
+    ]
+
+
+def _copy_name(name: str, taken: set[str]) -> str:
+    """A free name; one may be left over from a change that was interrupted."""
+    found = next(f"{name}-{suffix}" for suffix in "abcdefghijklmnop" if f"{name}-{suffix}" not in taken)
+    taken.add(found)
+    return found
+
+
+def _looking_at(chain: Chain, copies: Mapping[str, str]) -> Chain:
+    return Chain(chain.name, tuple(_with_sets(rule, copies) for rule in chain.rules))
+
+
+def _with_sets(rule: Rule, copies: Mapping[str, str]) -> Rule:
+    matches = tuple(
+        SetMatch(copies.get(match.name, match.name), match.sides, match.negated)
+        if isinstance(match, SetMatch)
+        else match
+        for match in rule.matches
+    )
+    return Rule(matches, rule.target, rule.comment)
+
+
+# What a ruleset says
+
+
+class _Contents:
+    """Reads a ruleset: who is dispatched where, to which rules, and which sets those rules ask."""
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self._chains = {chain.name: chain.rules for chain in ruleset.chains}
+        self._full = (1 << BITS[ruleset.family]) - 1
+        self._profiles: dict[Place, list[str]] = {}
+        for rule in (rule for chain in ruleset.chains for rule in chain.rules):
+            target = _profile(rule)
+            if target is not None:
+                self._profiles.setdefault(self._place(rule), []).append(target)
+
+    def dispatch(self) -> dict[Place, tuple[tuple[Rule, ...], ...]]:
+        """For every dispatched place the rules that decide there.
+
+        Equal rules are equal decisions, whatever their chain's name.
+        """
+        return {
+            place: tuple(rules for name in targets for rules in self._reachable(name))
+            for place, targets in self._profiles.items()
+        }
+
+    def sets_of(self, place: Place) -> frozenset[str]:
+        """The sets that the rules of a place ask."""
+        return frozenset(
+            match.name
+            for name in self._profiles[place]
+            for rules in self._reachable(name)
+            for rule in rules
+            for match in rule.matches
+            if isinstance(match, SetMatch)
+        )
+
+    def fixed(self) -> dict[str, tuple[Rule, ...]]:
+        """Every rule that is no pod's, without its marks: a new generation alone is no change of meaning."""
+        return {
+            name: tuple(_without_marks(rule) for rule in rules if not _is_dispatch(rule))
+            for name, rules in self._chains.items()
+            if not names.is_profile(name) and not names.is_bucket(name)
+        }
+
+    def _place(self, rule: Rule) -> Place:
+        match = rule.matches[0]
+        assert isinstance(match, AddressMatch)  # noqa: S101 - `_profile` found it so
+        return match.side, match.value
+
+    def _reachable(self, name: str) -> Iterator[tuple[Rule, ...]]:
+        rules = self._chains[name]
+        yield rules
+        for rule in rules:
+            if isinstance(rule.target, Goto) and names.is_profile(rule.target.chain):
+                yield from self._reachable(rule.target.chain)
+
+
+def _profile(rule: Rule) -> str | None:
+    """The profile that a rule sends one pod to."""
+    single = len(rule.matches) == 1 and isinstance(rule.matches[0], AddressMatch)
+    if single and isinstance(rule.target, (Goto, Jump)) and names.is_profile(rule.target.chain):
+        return rule.target.chain
+    return None
+
+
+def _is_dispatch(rule: Rule) -> bool:
+    return isinstance(rule.target, Goto) and names.is_bucket(rule.target.chain)
+
+
+def _without_marks(rule: Rule) -> Rule:
+    matches = tuple(
+        ConnmarkMatch(0, match.mask, match.negated) if isinstance(match, ConnmarkMatch) else match
+        for match in rule.matches
+    )
+    target = SetConnmark(0, rule.target.mask) if isinstance(rule.target, SetConnmark) else rule.target
+    return Rule(matches, target, rule.comment)
+
+
+def _with_marks_of(new: Ruleset, old: Ruleset) -> Ruleset:
+    """The new chains, except that a chain in which only the marks differ stays as it is."""
+    before = {chain.name: chain for chain in old.chains}
+    chains = tuple(
+        before[chain.name] if _only_marks_differ(before.get(chain.name), chain) else chain for chain in new.chains
+    )
+    return Ruleset(new.family, chains, new.sets)
+
+
+def _only_marks_differ(old: Chain | None, new: Chain) -> bool:
+    return old is not None and tuple(map(_without_marks, old.rules)) == tuple(map(_without_marks, new.rules))
+
+
+# Small change
+
+
+def _commit(old: Ruleset, new: Ruleset) -> Commit:
+    return Commit(chain_edits(old.chains, new.chains))
+
+
+def _additions(changes: Iterable[_SetChange]) -> Iterator[Step]:
+    for change in changes:
+        yield AddEntries(change.name, change.added)
+
+
+def _removals(changes: Iterable[_SetChange]) -> Iterator[Step]:
+    for change in changes:
+        yield RemoveEntries(change.name, change.removed)
+
+
+def _without_empty(steps: Iterable[Step]) -> Iterator[Step]:
+    for step in steps:
+        match step:
+            case AddEntries(entries=()) | RemoveEntries(entries=()) | Commit(edits=()) | DestroySets(names=()):
+                continue
+            case _:
+                yield step
+
+
+def _is_gate(name: str) -> bool:
+    """Gate sets only matter together with a dispatch rule: early additions and late removals change nothing."""
+    return name[3:] in {"-iso-e", "-iso-i"}
+
+
+def _is_known(name: str) -> bool:
+    return name[3:] == "-known"
+
+
+def _peer(entry: str) -> str:
+    """The address of an entry."""
+    return entry.partition(",")[0]
+
+
+def _with_entries(each: AddressSet, entries: Iterable[str], family: int) -> AddressSet:
+    def order(entry: str) -> Entry:
+        return parse_entry(entry, each.type, family)
+
+    return AddressSet(each.name, each.type, tuple(sorted(entries, key=order)), each.comment)

@@ -1,0 +1,184 @@
+"""Network namespaces for the lab: made in one batch, entered by a thread for a moment, and surely removed.
+
+A socket belongs to the namespace it was made in for good, and a child process to that of the thread which
+starts it. So one process that enters a namespace just long enough to make a socket, or to start a command,
+can act in any number of places at once; no agent runs inside any of them.
+
+Names carry the process id of their maker. Whatever kills that process, the next one finds what it left.
+"""
+
+import ctypes
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+PREFIX = "pglab"
+FOLDER = Path("/run/netns")
+"""Where `ip netns` keeps its names."""
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class CommandError(RuntimeError):
+    """A command failed; the message holds its output and the text it was fed."""
+
+
+class Namespace:
+    """One network namespace, by name for `ip netns exec`, by descriptor for this process."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._descriptor = os.open(FOLDER / name, os.O_RDONLY | os.O_CLOEXEC)
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Sockets and children that this thread makes meanwhile belong to the namespace. 3 us."""
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _set_namespace(self._descriptor)
+            try:
+                yield
+            finally:
+                _set_namespace(home)
+        finally:
+            os.close(home)
+
+    def start(
+        self, command: Sequence[str], text: str = "", environment: Mapping[str, str] | None = None
+    ) -> "Running":
+        """Start a command in here that reads `text`. Wait for it by `finish`."""
+        # A file, as a pipe would have to be fed while the command runs.
+        with os.fdopen(os.memfd_create("input"), "w+") as file, self.entered():
+            file.write(text)
+            file.seek(0)
+            process = subprocess.Popen(
+                command,
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=os.environ | (environment or {}),
+            )
+        return Running(process, text)
+
+    def run(
+        self, command: Sequence[str], text: str = "", environment: Mapping[str, str] | None = None
+    ) -> str:
+        """The output of a command run in here. Raises CommandError."""
+        return self.start(command, text, environment).finish()
+
+    def set_sysctls(self, values: Mapping[str, object]) -> None:
+        """Write values under /proc/sys/net, which shows each thread the settings of its namespace."""
+        with self.entered():
+            for path, value in values.items():
+                Path("/proc/sys/net", path).write_text(f"{value}\n")
+
+    def close(self) -> None:
+        """Let go of the namespace; its name stays until it is deleted."""
+        os.close(self._descriptor)
+
+
+class Running:
+    """A command that has been started."""
+
+    def __init__(self, process: "subprocess.Popen[str]", text: str) -> None:
+        self._process = process
+        self._text = text
+
+    def finish(self) -> str:
+        """Wait for the command, and return its output. Raises CommandError."""
+        output, _ = self._process.communicate()
+        if self._process.returncode:
+            raise CommandError(
+                f"{self._process.args}: exit {self._process.returncode}\n{output}\n{self._text}"
+            )
+        return output
+
+
+def finish_all(commands: Iterable[Running]) -> list[str]:
+    """The outputs of commands that run at the same time. Raises the first CommandError, when all have ended."""
+    outputs: list[str] = []
+    errors: list[CommandError] = []
+    for command in commands:
+        try:
+            outputs.append(command.finish())
+        except CommandError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return outputs
+
+
+class Namespaces:
+    """The namespaces of one lab; entering makes them, leaving removes them with all that is in them."""
+
+    def __init__(self, places: Iterable[str]) -> None:
+        self.prefix = f"{PREFIX}-{os.getpid()}-{secrets.token_hex(2)}"
+        self._places = tuple(places)
+        self._made: dict[str, Namespace] = {}
+
+    def __enter__(self) -> "Namespaces":
+        sweep()
+        try:
+            _netns("add", [self._name(place) for place in self._places])
+            for place in self._places:
+                self._made[place] = Namespace(self._name(place))
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._remove()
+
+    def __getitem__(self, place: str) -> Namespace:
+        return self._made[place]
+
+    def __iter__(self) -> Iterator[Namespace]:
+        return iter(self._made.values())
+
+    def _name(self, place: str) -> str:
+        return f"{self.prefix}-{place.replace('/', '.')}"
+
+    def _remove(self) -> None:
+        for namespace in self._made.values():
+            namespace.close()
+        self._made.clear()
+        _netns("del", _named(f"{self.prefix}-"))
+
+
+def sweep() -> list[str]:
+    """Remove the namespaces of labs whose process is dead, and return their names."""
+    dead = [name for name in _named(f"{PREFIX}-") if not Path("/proc", name.split("-")[1]).exists()]
+    _netns("del", dead)
+    return dead
+
+
+def _named(prefix: str) -> list[str]:
+    return sorted(path.name for path in FOLDER.glob(f"{prefix}*"))
+
+
+def _netns(verb: str, names: Iterable[str]) -> None:
+    """`ip netns add` or `del`; several labs at once may sweep the same name, so what is gone already is no error."""
+    lines = "".join(f"netns {verb} {name}\n" for name in names)
+    if not lines:
+        return
+    force = ["-force"] if verb == "del" else []
+    done = subprocess.run(
+        ["ip", *force, "-batch", "-"], input=lines, text=True, capture_output=True, check=False
+    )
+    if done.returncode and not force:
+        raise CommandError(f"ip -batch: {done.stderr}\n{lines}")
+
+
+def _set_namespace(descriptor: int) -> None:
+    if sys.version_info >= (3, 12):
+        os.setns(descriptor, os.CLONE_NEWNET)
+    elif _libc.setns(descriptor, _CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns: {os.strerror(number)}")

@@ -1,0 +1,202 @@
+"""A lab: nodes, pods and a world outside, made of network namespaces, with real packets going through real rules.
+
+    with Lab({"node-1": ["x/a", "x/b"], "node-2": ["x/c"]}, Topology.BRIDGE) as lab:
+        lab.load("node-1", ruleset4, ruleset6, Backend.NFT)
+        assert lab.probe(Probe("x/a", "x/c", Protocol.TCP, 80))
+
+A lab of two nodes and eight pods stands within a tenth of a second. Nothing of it is visible in, or changes, the
+namespace the tests run in. Nodes are the names of the first level, pods live on them; a hostNetwork pod is its
+node. One process does it all: sockets of every place belong to one event loop.
+"""
+
+import contextlib
+import resource
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from controller.dataplane.ruleset import Ruleset
+from controller.objects.addresses import parse_cidr
+from controller.objects.kinds import Protocol
+from tests.kernel.flows import Flow, Talk
+from tests.kernel.loop import LoopThread
+from tests.kernel.namespaces import Namespaces, finish_all
+from tests.kernel.probing import PATIENCE, Outcome, Probe, Prober, Shot
+from tests.kernel.rules import Backend, RuleLoader, Service
+from tests.kernel.sockets import End
+from tests.kernel.wiring import (
+    BRIDGE_SYSCTLS,
+    NODE_SYSCTLS,
+    OUTSIDE,
+    OUTSIDE_BLOCKS,
+    SYSCTLS,
+    Plan,
+    Topology,
+    node_lines,
+    outside_lines,
+    plan,
+    pod_lines,
+)
+
+_OPEN_FILES = 16384
+
+
+class Lab:
+    """The places of one lab. Nothing exists before it is entered, nor after it is left."""
+
+    def __init__(
+        self, pods: Mapping[str, Sequence[str]], topology: Topology, families: Sequence[int] = (4, 6)
+    ) -> None:
+        self.plan = plan(pods, topology, families)
+        self._namespaces = Namespaces(self.plan.places)
+        self._leaving = contextlib.ExitStack()
+        self._services: dict[tuple[str, int], Service] = {}
+        self._places = _places(self.plan)
+        self._blocks = [parse_cidr(block) for block in OUTSIDE_BLOCKS]
+
+    def __enter__(self) -> "Lab":
+        _allow_open_files()
+        with self._leaving:
+            folder = Path(self._leaving.enter_context(tempfile.TemporaryDirectory(prefix="pglab-")))
+            self._leaving.enter_context(self._namespaces)
+            self._loop = self._leaving.enter_context(LoopThread())
+            self._prober = Prober(self._namespaces)
+            self._leaving.callback(lambda: self._loop.run(self._prober.close()))
+            nodes = {node.name: self._namespaces[node.name] for node in self.plan.nodes}
+            self._rules = RuleLoader(nodes, folder)
+            self._wire()
+            self._leaving = self._leaving.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._leaving.__exit__(kind, error, trace)
+
+    def address(self, place: str, family: int = 4) -> str:
+        """The address of a pod or a node. Raises KeyError for a place or family that is not in the lab."""
+        return self._places[place][family]
+
+    def namespace(self, place: str) -> str:
+        """The name of a place's network namespace, for `ip netns exec`."""
+        return self._namespaces[place].name
+
+    def run(self, place: str, command: Sequence[str], text: str = "") -> str:
+        """The output of a command that is run in a place and reads `text`. Raises CommandError."""
+        return self._namespaces[place].run(command, text)
+
+    # Rules
+
+    def load(self, node: str, ruleset4: Ruleset, ruleset6: Ruleset, backend: Backend) -> None:
+        """Put rules on one node, in place of those before. Raises CommandError."""
+        self._rules.load({node: (ruleset4, ruleset6)}, backend)
+
+    def load_all(self, rulesets: Mapping[str, Iterable[Ruleset]], backend: Backend) -> None:
+        """Put rules on nodes, all at the same time. Raises CommandError."""
+        self._rules.load(rulesets, backend)
+
+    def clear(self) -> None:
+        """Remove the rules and sets that were loaded."""
+        self._rules.clear()
+
+    def serve(self, services: Iterable[Service], backend: Backend) -> None:
+        """Put Services on every node, in place of those before. Raises CommandError."""
+        found = tuple(services)
+        self._rules.serve(found, backend)
+        self._services = {(service.address, service.port): service for service in found}
+
+    # Packets
+
+    def probe(self, probe: Probe, patience: float = PATIENCE) -> bool:
+        """Whether a probe is answered."""
+        return self.probe_many([probe], patience)[0]
+
+    def probe_many(self, probes: Sequence[Probe], patience: float = PATIENCE) -> list[bool]:
+        """Whether each of many probes is answered; they are fired together."""
+        return [outcome is Outcome.ANSWERED for outcome in self.outcomes(probes, patience)]
+
+    def outcomes(self, probes: Sequence[Probe], patience: float = PATIENCE) -> list[Outcome]:
+        """What comes back for each of many probes. Raises OSError for one that cannot even be sent."""
+        shots = [self.resolve(probe) for probe in probes]
+        return self._loop.run(self._prober.fire(shots, patience))
+
+    def flow(
+        self, source: str, destination: str, port: int, talk: Talk = Talk.UPLOAD, family: int = 4
+    ) -> Flow:
+        """A connection that stays: TCP for UPLOAD and DOWNLOAD. Enter it to open it, leave it to close it."""
+        shot = self.resolve(Probe(source, destination, Protocol.TCP, port, family))
+        return Flow(self._loop, self._namespaces, shot, talk)
+
+    def udp_flow(
+        self, source: str, destination: str, port: int, talk: Talk = Talk.ECHO, family: int = 4
+    ) -> Flow:
+        """A UDP flow that stays: ECHO, or DOWNLOAD after one datagram of the client."""
+        shot = self.resolve(Probe(source, destination, Protocol.UDP, port, family))
+        return Flow(self._loop, self._namespaces, shot, talk)
+
+    def resolve(self, probe: Probe) -> Shot:
+        """A probe with addresses for names. Raises ValueError for a source that is no place of the lab."""
+        family = probe.family or self._family_of(probe)
+        source = self._end(probe.source, family)
+        if source is None:
+            raise ValueError(f"{probe.source} is not in this lab")
+        address = self._places.get(probe.destination, {}).get(family, probe.destination)
+        service = self._services.get((address, probe.port))
+        arrival, arrival_port = self._end(probe.destination, family), probe.port
+        if service is not None:
+            arrival, arrival_port = service.backend, service.backend_port
+        listening = arrival if probe.listening else None
+        return Shot(source, address, probe.port, probe.protocol, listening, arrival_port)
+
+    def _family_of(self, probe: Probe) -> int:
+        for text in (probe.source, probe.destination):
+            if text not in self._places:
+                return 6 if ":" in text else 4
+        return self.plan.families[0]
+
+    def _end(self, text: str, family: int) -> End | None:
+        """Where a name or an address is; None for an address nobody has."""
+        if text in self._places:
+            return End(text, self._places[text][family])
+        for place, addresses in self._places.items():
+            if text in addresses.values():
+                return End(place, text)
+        block = parse_cidr(f"{text}/{32 if family == 4 else 128}")
+        return End(OUTSIDE, text) if any(outside.contains(block) for outside in self._blocks) else None
+
+    def _wire(self) -> None:
+        for namespace in self._namespaces:
+            namespace.set_sysctls(SYSCTLS)
+        for node in self.plan.nodes:
+            self._namespaces[node.name].set_sysctls(NODE_SYSCTLS)
+            if self.plan.topology is Topology.BRIDGE:
+                self._namespaces[node.name].set_sysctls(BRIDGE_SYSCTLS)
+        # Links are made from the outside in, as each end of a veth comes with the other.
+        self._configure({OUTSIDE: outside_lines(self.plan, self.namespace)})
+        nodes = self.plan.nodes
+        self._configure({node.name: node_lines(node, self.plan, self.namespace) for node in nodes})
+        self._configure({pod.name: pod_lines(pod, node, self.plan) for node in nodes for pod in node.pods})
+
+    def _configure(self, lines: Mapping[str, Iterable[str]]) -> None:
+        finish_all(
+            [
+                self._namespaces[place].start(["ip", "-batch", "-"], "".join(f"{line}\n" for line in found))
+                for place, found in lines.items()
+            ]
+        )
+
+
+def _places(lab: Plan) -> dict[str, Mapping[int, str]]:
+    return {place.name: place.addresses for place in (*lab.nodes, *lab.pods)}
+
+
+def _allow_open_files() -> None:
+    """Each probe in flight takes a socket or two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < _OPEN_FILES:
+        wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

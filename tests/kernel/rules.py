@@ -1,0 +1,136 @@
+"""Rules and sets into the nodes of a lab, by the tools of either backend, and a kube-proxy in a few lines.
+
+The text is that of `controller.dataplane.render`, and goes in the way it is meant to: `ipset restore`, then
+`iptables-*-restore --noflush`, which here begins by emptying the table, so that each load starts clean.
+All nodes and families are loaded at the same time.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from msgspec import Struct
+
+from controller.dataplane.render import render_rules, render_sets
+from controller.dataplane.ruleset import TABLE, Ruleset
+from controller.objects.kinds import Protocol
+from tests.kernel.namespaces import Namespace, Running, finish_all
+from tests.kernel.sockets import End
+
+TOOLS = {4: "iptables", 6: "ip6tables"}
+
+_MASQUERADE_MARK = "0x4000/0x4000"
+"""The mark of kube-proxy."""
+
+
+class Backend(StrEnum):
+    """The two interfaces of the kernel that iptables can speak to."""
+
+    NFT = "nft"
+    LEGACY = "legacy"
+
+
+class Service(Struct, frozen=True):
+    """A virtual address and port that leads to one pod, as kube-proxy makes it; `masquerade` hides every client."""
+
+    address: str
+    port: int
+    backend: End
+    backend_port: int
+    protocol: Protocol = Protocol.TCP
+    masquerade: bool = False
+
+
+class RuleLoader:
+    """What is loaded on the nodes of one lab, and the commands that change it."""
+
+    def __init__(self, nodes: Mapping[str, Namespace], lock_folder: Path) -> None:
+        self._nodes = nodes
+        self._lock_folder = lock_folder
+        self._sets: dict[str, set[str]] = {node: set() for node in nodes}
+        self._backends: dict[str, Backend] = {}
+
+    def load(self, rulesets: Mapping[str, Iterable[Ruleset]], backend: Backend) -> None:
+        """Put rulesets on their nodes, in place of what was loaded there before. Raises CommandError."""
+        other = [node for node in rulesets if self._backends.get(node, backend) is not backend]
+        if other:
+            self.clear(other)
+        found = {node: tuple(each) for node, each in rulesets.items()}
+        finish_all([self._ipset(node, "".join(map(render_sets, each))) for node, each in found.items()])
+        self._backends.update(dict.fromkeys(found, backend))
+        finish_all(
+            [
+                self._restore(node, backend, ruleset.family, _emptied(render_rules(ruleset)))
+                for node, each in found.items()
+                for ruleset in each
+            ]
+        )
+        self._drop_sets({node: {each.name for one in found[node] for each in one.sets} for node in found})
+
+    def clear(self, nodes: Iterable[str] | None = None) -> None:
+        """Remove all rules of the table, and the sets that were loaded."""
+        loaded = [node for node in nodes or self._nodes if node in self._backends]
+        empty = f"*{TABLE}\n-F\n-X\nCOMMIT\n"
+        finish_all(
+            [
+                self._restore(node, self._backends.pop(node), family, empty)
+                for node in loaded
+                for family in TOOLS
+            ]
+        )
+        self._drop_sets({node: set() for node in loaded})
+
+    def serve(self, services: Iterable[Service], backend: Backend) -> None:
+        """Put Services on every node, in place of those before. Raises CommandError."""
+        found = tuple(services)
+        texts = {
+            family: _nat([each for each in found if each.backend.family == family], family)
+            for family in TOOLS
+        }
+        nothing = "*nat\n-F\n-X\nCOMMIT\n"
+        finish_all(
+            [
+                self._restore(node, each, family, text if each is backend else nothing)
+                for node in self._nodes
+                for family, text in texts.items()
+                for each in Backend
+            ]
+        )
+
+    def _drop_sets(self, kept: Mapping[str, set[str]]) -> None:
+        """Destroy what was loaded and is not to be kept; possible once no rule looks it up."""
+        commands = []
+        for node, names in kept.items():
+            old = self._sets[node] - names
+            if old:
+                commands.append(self._ipset(node, "".join(f"destroy {name}\n" for name in sorted(old))))
+            self._sets[node] = names
+        finish_all(commands)
+
+    def _ipset(self, node: str, text: str) -> Running:
+        return self._nodes[node].start(["ipset", "restore"], text)
+
+    def _restore(self, node: str, backend: Backend, family: int, text: str) -> Running:
+        command = [f"{TOOLS[family]}-{backend}-restore", "--noflush", "--wait"]
+        # The usual lock is the machine's; a node has its own.
+        lock = {"XTABLES_LOCKFILE": str(self._lock_folder / f"{node}.lock")}
+        return self._nodes[node].start(command, text, lock)
+
+
+def _emptied(text: str) -> str:
+    """The same commit, beginning with the removal of all that is in the table."""
+    return text.replace(f"*{TABLE}\n", f"*{TABLE}\n-F\n-X\n", 1)
+
+
+def _nat(services: Iterable[Service], family: int) -> str:
+    lines = ["*nat", "-F", "-X", ":SERVICES - [0:0]", ":MASQUERADE-MARK - [0:0]"]
+    lines += [f"-A {hook} -j SERVICES" for hook in ("PREROUTING", "OUTPUT")]
+    lines += [f"-A MASQUERADE-MARK -j MARK --set-xmark {_MASQUERADE_MARK}"]
+    lines += [f"-A POSTROUTING -m mark --mark {_MASQUERADE_MARK} -j MASQUERADE"]
+    for service in services:
+        asked = f"-d {service.address} -p {service.protocol.name.lower()} --dport {service.port}"
+        backend = service.backend.address if family == 4 else f"[{service.backend.address}]"
+        hairpin = "" if service.masquerade else f"-s {service.backend.address} "
+        lines.append(f"-A SERVICES {hairpin}{asked} -j MASQUERADE-MARK")
+        lines.append(f"-A SERVICES {asked} -j DNAT --to-destination {backend}:{service.backend_port}")
+    return "\n".join([*lines, "COMMIT", ""])
