@@ -27,8 +27,8 @@ class InsertRule(Struct, frozen=True, tag="insert-rule"):
     rule: Rule
 
 
-class AppendRule(Struct, frozen=True, tag="append-rule"):
-    """Append a rule to a chain that is not ours."""
+class EnterRule(Struct, frozen=True, tag="enter-rule"):
+    """Put our jump at the top of a chain that is not ours: below a foreign ACCEPT it would never be asked."""
 
     chain: str
     rule: Rule
@@ -47,7 +47,7 @@ class RemoveChain(Struct, frozen=True, tag="remove-chain"):
     name: str
 
 
-ChainEdit = ReplaceChain | InsertRule | AppendRule | DeleteRule | RemoveChain
+ChainEdit = ReplaceChain | InsertRule | EnterRule | DeleteRule | RemoveChain
 
 
 def chain_edits(old: Iterable[Chain], new: Iterable[Chain]) -> tuple[ChainEdit, ...]:
@@ -78,7 +78,7 @@ def edited(chains: Iterable[Chain], edits: Iterable[ChainEdit]) -> tuple[Chain, 
                 found[chain.name] = list(chain.rules)
             case InsertRule(name, position, rule):
                 found[name].insert(position, rule)
-            case AppendRule(name, rule):
+            case EnterRule(name, rule):
                 found.setdefault(name, []).append(rule)
             case DeleteRule(name, rule):
                 found[name].remove(rule)
@@ -93,7 +93,7 @@ def _edits(name: str, old: tuple[Rule, ...] | None, new: tuple[Rule, ...]) -> It
         return
     if name in ENTRY_CHAINS:
         yield from (DeleteRule(name, rule) for rule in old or () if rule not in new)
-        yield from (AppendRule(name, rule) for rule in new if rule not in (old or ()))
+        yield from (EnterRule(name, rule) for rule in new if rule not in (old or ()))
         return
     small = None if old is None else _small_edits(name, old, new)
     yield from (ReplaceChain(Chain(name, new)),) if small is None else small
@@ -105,7 +105,12 @@ def _small_edits(name: str, old: tuple[Rule, ...], new: tuple[Rule, ...]) -> lis
     gone = [rule for rule in old if rule not in kept]
     come = [(position, rule) for position, rule in enumerate(new) if rule not in kept]
     in_order = [rule for rule in old if rule in kept] == [rule for rule in new if rule in kept]
-    if not in_order or len(gone) + len(come) > len(new) // 2 or len(set(old)) < len(old) or len(set(new)) < len(new):
+    if (
+        not in_order
+        or len(gone) + len(come) > len(new) // 2
+        or len(set(old)) < len(old)
+        or len(set(new)) < len(new)
+    ):
         return None
     deletions: list[ChainEdit] = [DeleteRule(name, rule) for rule in gone]
     return deletions + [InsertRule(name, position, rule) for position, rule in come]

@@ -110,7 +110,8 @@ def plan(old: Ruleset, new: Ruleset) -> tuple[Step, ...]:
     obsolete = tuple(sorted(before - after))
     difference = _difference(old, new)
     middle = _plain(difference) or _staged(difference)
-    # A pod that is no longer known loses everything anyway, one that becomes known had nothing: first and last.
+    # A pod that is no longer known loses everything anyway, one that becomes known had nothing: first and
+    # last.
     known = [change for change in _set_changes(old, new) if _is_known(change.name)]
     steps = [*fills, *_removals(known), *middle, *_additions(known), DestroySets(obsolete)]
     return tuple(_without_empty(steps))
@@ -145,10 +146,7 @@ def _difference(old: Ruleset, new: Ruleset) -> _Difference:
         vanished=frozenset(before.keys() - after.keys()),
         replaced=frozenset(place for place in common if before[place] != after[place]),
         fixed_changed=contents[0].fixed() != contents[1].fixed(),
-        needs={
-            place: contents[place in after].sets_of(place)
-            for place in before.keys() ^ after.keys()
-        },
+        needs={place: contents[place in after].sets_of(place) for place in before.keys() ^ after.keys()},
     )
 
 
@@ -182,12 +180,15 @@ def _plain(difference: _Difference) -> list[Step] | None:
 
 
 def _peers_change(difference: _Difference) -> list[Step] | None:
-    """Entries only: additions, removals, and then the new generation, if any, that has connections judged again.
+    """Entries only: additions, removals, then the new generation that has connections judged again.
 
-    One end of a connection asks about one address and allows if any of its sets has it, so additions first keep it between old
-    and new. Both ends are asked here only if both pods are local: then what one address gains must not meet what another loses.
+    One end of a connection asks about one address and allows if any of its sets has it, so additions first
+    keep it between old and new. Both ends are asked here only if both pods are local: then what one address
+    gains must not meet what another loses.
     """
-    local = {format_address(difference.new.family, value) for _, value in _Contents(difference.new).dispatch()}
+    local = {
+        format_address(difference.new.family, value) for _, value in _Contents(difference.new).dispatch()
+    }
     gaining = {_peer(entry) for change in difference.sets for entry in change.added} & local
     losing = {_peer(entry) for change in difference.sets for entry in change.removed} & local
     if gaining and losing and len(gaining | losing) > 1:
@@ -237,7 +238,9 @@ def _pods_vanish(difference: _Difference) -> list[Step] | None:
     ]
 
 
-def _ask_about_each_other(difference: _Difference, changes: Iterable[_SetChange], own: frozenset[str]) -> bool:
+def _ask_about_each_other(
+    difference: _Difference, changes: Iterable[_SetChange], own: frozenset[str]
+) -> bool:
     """Whether a set that changes for one of these pods is asked by the rules of another of them."""
     return any(
         _peer(entry) in own - {format_address(difference.new.family, value)}
@@ -264,7 +267,7 @@ def _only(change: _SetChange, own: frozenset[str], *, inside: bool) -> _SetChang
 
 
 def _staged(difference: _Difference) -> list[Step]:
-    """Exact at every step: rules look at copies with the new entries while the sets themselves change unseen."""
+    """Exact at every step: rules look at copies with the new entries while the sets change unseen."""
     new = {each.name: each for each in difference.new.sets}
     taken = {each.name for each in (*difference.old.sets, *difference.new.sets)}
     copies = {change.name: _copy_name(change.name, taken) for change in difference.sets}
@@ -390,7 +393,8 @@ def _with_marks_of(new: Ruleset, old: Ruleset) -> Ruleset:
     """The new chains, except that a chain in which only the marks differ stays as it is."""
     before = {chain.name: chain for chain in old.chains}
     chains = tuple(
-        before[chain.name] if _only_marks_differ(before.get(chain.name), chain) else chain for chain in new.chains
+        before[chain.name] if _only_marks_differ(before.get(chain.name), chain) else chain
+        for chain in new.chains
     )
     return Ruleset(new.family, chains, new.sets)
 
@@ -419,14 +423,16 @@ def _removals(changes: Iterable[_SetChange]) -> Iterator[Step]:
 def _without_empty(steps: Iterable[Step]) -> Iterator[Step]:
     for step in steps:
         match step:
-            case AddEntries(entries=()) | RemoveEntries(entries=()) | Commit(edits=()) | DestroySets(names=()):
+            case (
+                AddEntries(entries=()) | RemoveEntries(entries=()) | Commit(edits=()) | DestroySets(names=())
+            ):
                 continue
             case _:
                 yield step
 
 
 def _is_gate(name: str) -> bool:
-    """Gate sets only matter together with a dispatch rule: early additions and late removals change nothing."""
+    """Gate sets matter only with a dispatch rule: early additions and late removals change nothing."""
     return name[3:] in {"-iso-e", "-iso-i"}
 
 

@@ -70,6 +70,12 @@ _READING = {
         "apiVersion, kind and metadata belongs.",
         "Remove it, or complete it to an object.",
     ),
+    "not-a-manifest": Explanation(
+        "Not a manifest",
+        "The document has no kind, no metadata and no spec: a values file of Helm, say, or a "
+        "kustomization. It cannot be a policy and is passed over; kubectl refuses it.",
+        "Keep other files out of the folder of manifests, or name the manifests one by one.",
+    ),
     "missing-kind": Explanation(
         "Object without kind",
         "The object does not say what it is, so that nothing can be read from it.",

@@ -252,7 +252,7 @@ def _container_port(item: WirePort, path: str, report: Report) -> ContainerPort 
     elif number is None or not 1 <= number <= _LAST_PORT:
         problem, where = f"{shown(number)} is not within 1 to 65535", "containerPort"
     elif why := port_name_problem(name):
-        problem, where = f"a port name {why}, and {shown(name)} does not", "name"
+        problem, where = f"{shown(name)} is no port name: it {why}", "name"
     else:
         return ContainerPort(name, protocol, number)
     report.error(

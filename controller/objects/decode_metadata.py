@@ -143,9 +143,9 @@ def quoting_remedy(key: object, value: object) -> str:
 
 def _label_problem(key: str, value: str) -> str:
     if problem := label_key_problem(key):
-        return f"the key {shown(key)} {problem}"
+        return f"the key {shown(key)} is not valid: it {problem}"
     if problem := label_value_problem(value):
-        return f"the value {shown(value)} {problem}"
+        return f"the value {shown(value)} is not valid: it {problem}"
     return ""
 
 
@@ -159,7 +159,12 @@ def _check_name(metadata: Mapping[str, Any], report: Report, name_problem: Calla
             "wrong-type", "metadata.name", f"{shown(name)} is no text", "quote it, if that is its name"
         )
     elif problem := name_problem(name):
-        report.error("invalid-name", "metadata.name", f"{shown(name)} {problem}", "choose another name")
+        report.error(
+            "invalid-name",
+            "metadata.name",
+            f"{shown(name)} is not valid: it {problem}",
+            "choose another name",
+        )
 
 
 def _check_namespace(namespace: object, report: Report) -> None:
@@ -170,7 +175,12 @@ def _check_namespace(namespace: object, report: Report) -> None:
         report.error("wrong-type", "metadata.namespace", f"{shown(namespace)} is no text", remedy)
     elif problem := dns_label_problem(namespace):
         remedy = "write the name of an existing namespace"
-        report.error("invalid-namespace", "metadata.namespace", f"{shown(namespace)} {problem}", remedy)
+        report.error(
+            "invalid-namespace",
+            "metadata.namespace",
+            f"{shown(namespace)} is not valid: it {problem}",
+            remedy,
+        )
 
 
 def _check_annotations(annotations: object, report: Report) -> None:
@@ -186,7 +196,7 @@ def _check_annotations(annotations: object, report: Report) -> None:
             message = f"an annotation must be a text, and {shown(value)} is {type_name(value)}"
             report.error("wrong-type", path, message, quoting_remedy(key, value))
         elif problem := label_key_problem(str(key).lower()):
-            report.error("invalid-label", path, f"the key {shown(str(key))} {problem}")
+            report.error("invalid-label", path, f"the key {shown(str(key))} is not valid: it {problem}")
 
 
 def _check_fields(metadata: Mapping[str, Any], report: Report) -> None:

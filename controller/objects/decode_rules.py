@@ -221,7 +221,9 @@ def _number_or_name(value: object, path: str, report: Report) -> tuple[int | str
             if value.isdecimal()
             else "write a number, or the name of a container port"
         )
-        report.error("invalid-port", path, f"a port name {problem}, and {shown(value)} does not", remedy)
+        report.error(
+            "invalid-port", path, f"{shown(value)} is no port: a name {problem}; it matches no port", remedy
+        )
     else:
         return value, True
     return None, False

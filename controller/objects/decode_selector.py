@@ -61,14 +61,14 @@ def _match_labels(value: object, path: str, report: Report) -> tuple[dict[str, s
 def _label_problem(key: str, value: object) -> tuple[str, str]:
     """What is wrong with one label and what to do, or two empty texts."""
     if problem := label_key_problem(key):
-        return f"the key {shown(key)} {problem}", "mend the key"
+        return f"the key {shown(key)} is not valid: it {problem}", "mend the key"
     if value is None:
         return "", ""
     if not isinstance(value, str):
         message = f"the value of a label is a text, and {shown(value)} is {type_name(value)}"
         return message, quoting_remedy(key, value)
     if problem := label_value_problem(value):
-        return f"the value {shown(value)} {problem}", "no pod can have such a label"
+        return f"the value {shown(value)} is not valid: it {problem}", "no pod can have such a label"
     return "", ""
 
 
@@ -107,7 +107,9 @@ def _key(item: Mapping[str, Any], path: str, report: Report) -> str | None:
             "invalid-selector", f"{path}.key", f"{shown(key)} is {type_name(key)}, not a text", "quote it"
         )
     elif problem := label_key_problem(key):
-        report.error("invalid-selector", f"{path}.key", f"{shown(key)} {problem}", "mend the key")
+        report.error(
+            "invalid-selector", f"{path}.key", f"{shown(key)} is not valid: it {problem}", "mend the key"
+        )
     else:
         return key
     return None
@@ -134,7 +136,7 @@ def _values(value: object, path: str, report: Report) -> tuple[str, ...] | None:
         if not isinstance(text, str):
             message = f"{shown(text)} is {type_name(text)}, not a text"
         elif problem := label_value_problem(text):
-            message = f"{shown(text)} {problem}"
+            message = f"{shown(text)} is not valid: it {problem}"
         else:
             continue
         problems += 1

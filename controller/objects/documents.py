@@ -69,7 +69,7 @@ class _Chunk(Struct, frozen=True):
 
 
 class _Place(Struct, frozen=True):
-    """Where a value stands: in words, by line, by node where it is YAML. `depth` counts the lists around it."""
+    """Where a value stands: in words, by line, by node if it is YAML. `depth` counts the lists around it."""
 
     subject: str
     source: Source

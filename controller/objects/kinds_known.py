@@ -41,13 +41,20 @@ _GROUPS: Mapping[str, frozenset[str]] = {
     "Node": frozenset({""}),
     **WORKLOAD_GROUPS,
 }
-_LONGEST_KIND = 32
+_OBJECT_FIELDS = frozenset({"metadata", "spec"})
+_POLICY_GROUPS = ("networking.k8s.io", "extensions")
+_LONGEST_NAME = 64
 _LOWER = {kind.lower(): kind for kind in _GROUPS}
 
 
 def classify(data: Mapping[str, Any], source: Source) -> Decision:
     """What to do with a document."""
     kind = data.get("kind")
+    if kind is None and not _OBJECT_FIELDS & data.keys():
+        report = Report("document", source)
+        message = "has no kind, no metadata and no spec: it is no manifest and is passed over"
+        report.warning("not-a-manifest", "", message, "keep files of other programs out of the folder")
+        return Decision(Handling.REFUSE, findings=report.findings)
     if not isinstance(kind, str) or not kind:
         report = Report(f"object {identify(data, source)}", source)
         message = f"is {type_name(kind)}, not a text" if kind else "is missing"
@@ -61,8 +68,7 @@ def classify(data: Mapping[str, Any], source: Source) -> Decision:
 
 def _handling(kind: str, version: object, report: Report) -> Handling:
     if kind in _GROUPS and _fits(kind, version):
-        if not version and kind != "NetworkPolicy":  # decode_policy has words of its own for a policy's
-            report.error("wrong-api-version", "apiVersion", "is missing", f"add the apiVersion of a {kind}")
+        _report_version(kind, version, report)
         return Handling.READ
     if meant := _misspelt(kind, version):
         remedy = f"did you mean {meant}? Kinds are case-sensitive"
@@ -74,9 +80,23 @@ def _handling(kind: str, version: object, report: Report) -> Handling:
     return Handling.SKIP
 
 
+def _report_version(kind: str, version: object, report: Report) -> None:
+    if kind == "NetworkPolicy" or (isinstance(version, str) and version):
+        return  # decode_policy has words of its own for the version of a policy
+    message = "is missing" if not version else f"is {type_name(version)}, not a text"
+    report.error("wrong-api-version", "apiVersion", message, f"add the apiVersion of a {kind}")
+
+
 def _fits(kind: str, version: object) -> bool:
-    """Whether the API group is one that has the kind, or none that can be read."""
-    return not version or not isinstance(version, str) or _group(version) in _GROUPS[kind]
+    """Whether the API group has the kind, cannot be read, or is a misspelt one of a policy."""
+    if not version or not isinstance(version, str):
+        return True
+    group = _group(version)
+    if group in _GROUPS[kind]:
+        return True
+    # `networking.k8s.oi` must not leave pods open; the groups of Calico and Cilium are nothing like it.
+    is_short = len(group) < _LONGEST_NAME
+    return kind == "NetworkPolicy" and is_short and bool(get_close_matches(group, _POLICY_GROUPS, 1, 0.7))
 
 
 def _misspelt(kind: str, version: object) -> str:
@@ -85,7 +105,7 @@ def _misspelt(kind: str, version: object) -> str:
     if meant is not None:
         return meant if meant != kind and _fits(meant, version) else ""
     is_ours = isinstance(version, str) and _group(version) in _GROUPS["NetworkPolicy"] - {""}
-    if is_ours and len(kind) < _LONGEST_KIND and get_close_matches(kind, ["NetworkPolicy"], 1, 0.75):
+    if is_ours and len(kind) < _LONGEST_NAME and get_close_matches(kind, ["NetworkPolicy"], 1, 0.75):
         return "NetworkPolicy"
     return ""
 

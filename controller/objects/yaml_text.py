@@ -33,7 +33,7 @@ MAX_EXPANSION = 250_000
 
 # A level of flow style costs an opening bracket, a level of block style a column of indentation.
 _DEEP_INDENTATION = re.compile(r"^[ \t?:-]{400}", re.MULTILINE)
-_MANY_BRACKETS = 400
+_MANY_BRACKETS = 2000  # libyaml overflows 8 MB of stack below 50,000
 _SHORT = 64
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
@@ -96,9 +96,8 @@ class _GuardedComposer(_Composer):
 
 def _compose(text: str) -> Node | None:
     # libyaml's composer recurses in C: deep nesting must be refused before it overflows the stack.
-    many = text.count("[") + text.count("{") > _MANY_BRACKETS or _DEEP_INDENTATION.search(text)
     try:
-        composer = _GuardedComposer(text) if many else _Composer(text)
+        composer = _GuardedComposer(text) if _may_be_deep(text) else _Composer(text)
         node: Node | None = composer.get_single_node()
     except UnicodeEncodeError as error:
         raise _not_utf8(text, error.start) from None
@@ -107,6 +106,12 @@ def _compose(text: str) -> Node | None:
     except yaml.YAMLError as error:
         raise _unreadable_character(text, error) from None
     return node
+
+
+def _may_be_deep(text: str) -> bool:
+    """Whether a text has what it takes to nest some thousand levels deep. Empty brackets hold nothing."""
+    brackets = text.count("[") - text.count("[]") + text.count("{") - text.count("{}")
+    return brackets > _MANY_BRACKETS or _DEEP_INDENTATION.search(text) is not None
 
 
 class _Converter:

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from msgspec import Struct
+
 PREFIX = "pglab"
 FOLDER = Path("/run/netns")
 """Where `ip netns` keeps its names."""
@@ -48,29 +50,9 @@ class Namespace:
         finally:
             os.close(home)
 
-    def start(
-        self, command: Sequence[str], text: str = "", environment: Mapping[str, str] | None = None
-    ) -> "Running":
-        """Start a command in here that reads `text`. Wait for it by `finish`."""
-        # A file, as a pipe would have to be fed while the command runs.
-        with os.fdopen(os.memfd_create("input"), "w+") as file, self.entered():
-            file.write(text)
-            file.seek(0)
-            process = subprocess.Popen(
-                command,
-                stdin=file,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                env=os.environ | (environment or {}),
-            )
-        return Running(process, text)
-
-    def run(
-        self, command: Sequence[str], text: str = "", environment: Mapping[str, str] | None = None
-    ) -> str:
-        """The output of a command run in here. Raises CommandError."""
-        return self.start(command, text, environment).finish()
+    def run(self, command: Sequence[str], text: str = "") -> str:
+        """The output of a command that is run in here and reads `text`. Raises CommandError."""
+        return run_all([Command(self, command, text)])[0]
 
     def set_sysctls(self, values: Mapping[str, object]) -> None:
         """Write values under /proc/sys/net, which shows each thread the settings of its namespace."""
@@ -83,35 +65,46 @@ class Namespace:
         os.close(self._descriptor)
 
 
-class Running:
-    """A command that has been started."""
+class Command(Struct, frozen=True):
+    """A command to run in a namespace: its arguments, what it reads, and what its environment has besides."""
 
-    def __init__(self, process: "subprocess.Popen[str]", text: str) -> None:
-        self._process = process
-        self._text = text
-
-    def finish(self) -> str:
-        """Wait for the command, and return its output. Raises CommandError."""
-        output, _ = self._process.communicate()
-        if self._process.returncode:
-            raise CommandError(
-                f"{self._process.args}: exit {self._process.returncode}\n{output}\n{self._text}"
-            )
-        return output
+    namespace: Namespace
+    arguments: Sequence[str]
+    text: str = ""
+    environment: Mapping[str, str] = {}
 
 
-def finish_all(commands: Iterable[Running]) -> list[str]:
-    """The outputs of commands that run at the same time. Raises the first CommandError, when all have ended."""
+def run_all(commands: Iterable[Command]) -> list[str]:
+    """The outputs of commands that run at the same time. Raises CommandError for the first that failed, when all have ended."""
+    commands = list(commands)  # made to the end before any is started
+    processes: list[subprocess.Popen[str]] = []
     outputs: list[str] = []
-    errors: list[CommandError] = []
-    for command in commands:
-        try:
-            outputs.append(command.finish())
-        except CommandError as error:
-            errors.append(error)
-    if errors:
-        raise errors[0]
+    try:
+        for command in commands:
+            processes.append(_start(command))
+    finally:
+        for process in processes:
+            outputs.append(process.communicate()[0])
+    for command, process, output in zip(commands, processes, outputs, strict=True):
+        if process.returncode:
+            words = " ".join(command.arguments)
+            raise CommandError(f"{words}: exit {process.returncode}\n{output}\n{command.text}")
     return outputs
+
+
+def _start(command: Command) -> "subprocess.Popen[str]":
+    # Read from a file, as a pipe would have to be fed while the command runs.
+    with os.fdopen(os.memfd_create("input"), "w+") as file, command.namespace.entered():
+        file.write(command.text)
+        file.seek(0)
+        return subprocess.Popen(
+            command.arguments,
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | command.environment,
+        )
 
 
 class Namespaces:

@@ -14,14 +14,13 @@ import resource
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from controller.dataplane.ruleset import Ruleset
 from controller.objects.addresses import parse_cidr
 from controller.objects.kinds import Protocol
 from tests.kernel.flows import Flow, Talk
 from tests.kernel.loop import LoopThread
-from tests.kernel.namespaces import Namespaces, finish_all
+from tests.kernel.namespaces import Command, Namespaces, run_all
 from tests.kernel.probing import PATIENCE, Outcome, Probe, Prober, Shot
 from tests.kernel.rules import Backend, RuleLoader, Service
 from tests.kernel.sockets import End
@@ -69,13 +68,8 @@ class Lab:
             self._leaving = self._leaving.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._leaving.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._leaving.close()
 
     def address(self, place: str, family: int = 4) -> str:
         """The address of a pod or a node. Raises KeyError for a place or family that is not in the lab."""
@@ -100,8 +94,10 @@ class Lab:
         self._rules.load(rulesets, backend)
 
     def clear(self) -> None:
-        """Remove the rules and sets that were loaded."""
+        """Remove the rules, sets and Services that were loaded."""
         self._rules.clear()
+        self._rules.stop_serving()
+        self._services = {}
 
     def serve(self, services: Iterable[Service], backend: Backend) -> None:
         """Put Services on every node, in place of those before. Raises CommandError."""
@@ -138,9 +134,16 @@ class Lab:
         shot = self.resolve(Probe(source, destination, Protocol.UDP, port, family))
         return Flow(self._loop, self._namespaces, shot, talk)
 
+    def families_of(self, probe: Probe) -> tuple[int, ...]:
+        """The families a probe can go by: its own, that of an address in it, or all of the lab between names."""
+        for text in (probe.source, probe.destination):
+            if probe.family is None and text not in self._places:
+                return (6,) if ":" in text else (4,)
+        return self.plan.families if probe.family is None else (probe.family,)
+
     def resolve(self, probe: Probe) -> Shot:
         """A probe with addresses for names. Raises ValueError for a source that is no place of the lab."""
-        family = probe.family or self._family_of(probe)
+        family = self.families_of(probe)[0]
         source = self._end(probe.source, family)
         if source is None:
             raise ValueError(f"{probe.source} is not in this lab")
@@ -149,14 +152,7 @@ class Lab:
         arrival, arrival_port = self._end(probe.destination, family), probe.port
         if service is not None:
             arrival, arrival_port = service.backend, service.backend_port
-        listening = arrival if probe.listening else None
-        return Shot(source, address, probe.port, probe.protocol, listening, arrival_port)
-
-    def _family_of(self, probe: Probe) -> int:
-        for text in (probe.source, probe.destination):
-            if text not in self._places:
-                return 6 if ":" in text else 4
-        return self.plan.families[0]
+        return Shot(source, address, probe.port, probe.protocol, arrival, arrival_port, probe.listening)
 
     def _end(self, text: str, family: int) -> End | None:
         """Where a name or an address is; None for an address nobody has."""
@@ -182,11 +178,9 @@ class Lab:
         self._configure({pod.name: pod_lines(pod, node, self.plan) for node in nodes for pod in node.pods})
 
     def _configure(self, lines: Mapping[str, Iterable[str]]) -> None:
-        finish_all(
-            [
-                self._namespaces[place].start(["ip", "-batch", "-"], "".join(f"{line}\n" for line in found))
-                for place, found in lines.items()
-            ]
+        run_all(
+            Command(self._namespaces[place], ["ip", "-batch", "-"], "".join(f"{line}\n" for line in found))
+            for place, found in lines.items()
         )
 
 

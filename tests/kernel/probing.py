@@ -62,15 +62,16 @@ class Shot(Struct, frozen=True):
     """A probe with all names resolved.
 
     `address` and `port` are what the source asks for; `arrival` and `arrival_port` where that leads, which is somewhere else
-    behind a Service.
+    behind a Service; `arrival` is None for an address nobody has.
     """
 
     source: End
     address: str
     port: int
     protocol: Protocol | None
-    arrival: End | None = None
-    arrival_port: int = 0
+    arrival: End | None
+    arrival_port: int
+    listening: bool = True
 
 
 class Prober:
@@ -108,7 +109,7 @@ class Prober:
         return [Outcome.SILENT if attempt in silent else attempt.result() for attempt in attempts]
 
     def _listen_for(self, shot: Shot) -> None:
-        if shot.arrival is None or shot.protocol is None:
+        if shot.arrival is None or shot.protocol is None or not shot.listening:
             return
         if shot.protocol is Protocol.SCTP:
             self._sctp_host(shot.arrival)

@@ -14,7 +14,7 @@ from msgspec import Struct
 from controller.dataplane.render import render_rules, render_sets
 from controller.dataplane.ruleset import TABLE, Ruleset
 from controller.objects.kinds import Protocol
-from tests.kernel.namespaces import Namespace, Running, finish_all
+from tests.kernel.namespaces import Command, Namespace, run_all
 from tests.kernel.sockets import End
 
 TOOLS = {4: "iptables", 6: "ip6tables"}
@@ -49,6 +49,7 @@ class RuleLoader:
         self._lock_folder = lock_folder
         self._sets: dict[str, set[str]] = {node: set() for node in nodes}
         self._backends: dict[str, Backend] = {}
+        self._serving: Backend | None = None
 
     def load(self, rulesets: Mapping[str, Iterable[Ruleset]], backend: Backend) -> None:
         """Put rulesets on their nodes, in place of what was loaded there before. Raises CommandError."""
@@ -56,14 +57,12 @@ class RuleLoader:
         if other:
             self.clear(other)
         found = {node: tuple(each) for node, each in rulesets.items()}
-        finish_all([self._ipset(node, "".join(map(render_sets, each))) for node, each in found.items()])
+        run_all(self._ipset(node, "".join(map(render_sets, each))) for node, each in found.items())
         self._backends.update(dict.fromkeys(found, backend))
-        finish_all(
-            [
-                self._restore(node, backend, ruleset.family, _emptied(render_rules(ruleset)))
-                for node, each in found.items()
-                for ruleset in each
-            ]
+        run_all(
+            self._restore(node, backend, ruleset.family, _emptied(render_rules(ruleset)))
+            for node, each in found.items()
+            for ruleset in each
         )
         self._drop_sets({node: {each.name for one in found[node] for each in one.sets} for node in found})
 
@@ -71,50 +70,54 @@ class RuleLoader:
         """Remove all rules of the table, and the sets that were loaded."""
         loaded = [node for node in nodes or self._nodes if node in self._backends]
         empty = f"*{TABLE}\n-F\n-X\nCOMMIT\n"
-        finish_all(
-            [
-                self._restore(node, self._backends.pop(node), family, empty)
-                for node in loaded
-                for family in TOOLS
-            ]
+        run_all(
+            self._restore(node, self._backends[node], family, empty) for node in loaded for family in TOOLS
         )
+        for node in loaded:
+            del self._backends[node]
         self._drop_sets({node: set() for node in loaded})
 
     def serve(self, services: Iterable[Service], backend: Backend) -> None:
         """Put Services on every node, in place of those before. Raises CommandError."""
+        if self._serving not in {None, backend}:
+            self.stop_serving()
         found = tuple(services)
-        texts = {
-            family: _nat([each for each in found if each.backend.family == family], family)
-            for family in TOOLS
-        }
-        nothing = "*nat\n-F\n-X\nCOMMIT\n"
-        finish_all(
-            [
-                self._restore(node, each, family, text if each is backend else nothing)
-                for node in self._nodes
-                for family, text in texts.items()
-                for each in Backend
-            ]
+        self._restore_nat(
+            backend, {family: [each for each in found if each.backend.family == family] for family in TOOLS}
+        )
+        self._serving = backend
+
+    def stop_serving(self) -> None:
+        """Remove all Services."""
+        if self._serving is not None:
+            self._restore_nat(self._serving, {family: [] for family in TOOLS})
+            self._serving = None
+
+    def _restore_nat(self, backend: Backend, services: Mapping[int, list[Service]]) -> None:
+        run_all(
+            self._restore(node, backend, family, _nat(found, family))
+            for node in self._nodes
+            for family, found in services.items()
         )
 
     def _drop_sets(self, kept: Mapping[str, set[str]]) -> None:
         """Destroy what was loaded and is not to be kept; possible once no rule looks it up."""
-        commands = []
-        for node, names in kept.items():
-            old = self._sets[node] - names
-            if old:
-                commands.append(self._ipset(node, "".join(f"destroy {name}\n" for name in sorted(old))))
-            self._sets[node] = names
-        finish_all(commands)
+        dropped = {node: sorted(self._sets[node] - names) for node, names in kept.items()}
+        run_all(
+            self._ipset(node, "".join(f"destroy {name}\n" for name in names))
+            for node, names in dropped.items()
+            if names
+        )
+        self._sets |= kept
 
-    def _ipset(self, node: str, text: str) -> Running:
-        return self._nodes[node].start(["ipset", "restore"], text)
+    def _ipset(self, node: str, text: str) -> Command:
+        return Command(self._nodes[node], ["ipset", "restore"], text)
 
-    def _restore(self, node: str, backend: Backend, family: int, text: str) -> Running:
+    def _restore(self, node: str, backend: Backend, family: int, text: str) -> Command:
         command = [f"{TOOLS[family]}-{backend}-restore", "--noflush", "--wait"]
         # The usual lock is the machine's; a node has its own.
         lock = {"XTABLES_LOCKFILE": str(self._lock_folder / f"{node}.lock")}
-        return self._nodes[node].start(command, text, lock)
+        return Command(self._nodes[node], command, text, lock)
 
 
 def _emptied(text: str) -> str:
@@ -122,7 +125,9 @@ def _emptied(text: str) -> str:
     return text.replace(f"*{TABLE}\n", f"*{TABLE}\n-F\n-X\n", 1)
 
 
-def _nat(services: Iterable[Service], family: int) -> str:
+def _nat(services: list[Service], family: int) -> str:
+    if not services:
+        return "*nat\n-F\n-X\nCOMMIT\n"
     lines = ["*nat", "-F", "-X", ":SERVICES - [0:0]", ":MASQUERADE-MARK - [0:0]"]
     lines += [f"-A {hook} -j SERVICES" for hook in ("PREROUTING", "OUTPUT")]
     lines += [f"-A MASQUERADE-MARK -j MARK --set-xmark {_MASQUERADE_MARK}"]

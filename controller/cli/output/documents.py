@@ -1,7 +1,7 @@
 """The JSON that other programs read: `ConnectivityMatrix` and `ConnectivityDiff`.
 
-Both are contracts: `controller/cli/schemas` holds their schemas, docs/matrix.md and docs/diff.md explain them. Fields are only
-added together with a new `apiVersion`.
+Both are contracts: `controller/cli/schemas` holds their schemas, docs/matrix.md and docs/diff.md explain
+them. Fields are only added together with a new `apiVersion`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

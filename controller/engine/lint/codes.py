@@ -15,7 +15,7 @@ _SELECTORS = {
     "selects-no-pods": Explanation(
         "Policy selects no pod",
         "No pod of the policy's own namespace matches spec.podSelector (rule 2.1), so that the policy does "
-        "nothing, and the pods it was meant for stay open. Only a note where the input has no pods of that "
+        "nothing, and the pods it was meant for stay open. Info only where the input has no pods of that "
         "namespace, or where those that match have finished.",
         "Compare the labels with those of the pod template (not of the Deployment) and check "
         "metadata.namespace; without it the namespace is `default`.",
@@ -30,13 +30,13 @@ _SELECTORS = {
     "peer-matches-no-pod": Explanation(
         "Peer matches no pod",
         "The namespaces that the peer looks in have pods, and none of them matches. The peer allows "
-        "nobody. Only a note where the input has no pods of these namespaces.",
+        "nobody. Info only where the input has no pods of these namespaces.",
         "The finding names the closest label that exists. Labels are those of pods, not of Services or "
         "Deployments.",
     ),
     "peer-matches-no-namespace": Explanation(
         "namespaceSelector matches no namespace",
-        "No namespace has the labels asked for (rule 2.17), so that the peer allows nobody. Only a note "
+        "No namespace has the labels asked for (rule 2.17), so that the peer allows nobody. Info only "
         "where a namespace is asked for by a name that is not in the input, or where labels of namespaces "
         "are not in the input.",
         "A namespace's name is not a label of its own choice: select it with `matchLabels: "
@@ -98,8 +98,8 @@ _DNS = {
         "Isolation cuts name resolution",
         "Egress of these pods is isolated and no rule lets them reach the DNS server on its UDP port, so "
         "that they can connect by address only. The DNS server is a pod and needs a rule like any other "
-        "(rules 2.7 and 2.48). Only a note for pods that may open no connection at all. Without a DNS "
-        "server in the input, any rule for port 53 will do.",
+        "(rules 2.7 and 2.48). Info only for pods that may open no connection at all. Without a DNS server "
+        "in the input, any rule for port 53 will do.",
         "Add to one of the isolating policies the egress rule `{to: [{namespaceSelector: {matchLabels: "
         "{kubernetes.io/metadata.name: kube-system}}, podSelector: {matchLabels: {k8s-app: kube-dns}}}], "
         "ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]}`.",
@@ -149,7 +149,7 @@ _WIDTH = {
     "block-covers-pods": Explanation(
         "Block holds addresses of pods",
         "An ipBlock is meant for addresses outside the cluster, and matches pods all the same (rule 2.19): "
-        "those that have an address of the block now, whatever their labels, and others later. Only a note "
+        "those that have an address of the block now, whatever their labels, and others later. Info only "
         "where the addresses of pods are not in the input.",
         "Name pods by selectors. If pods are not meant, add the pod addresses to except.",
     ),

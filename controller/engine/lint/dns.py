@@ -124,7 +124,7 @@ def _allowed_to_anybody(rules: list[PolicyRule]) -> tuple[bool, bool]:
 
 
 def _speaks_dns(rule: PolicyRule, protocol: Protocol) -> bool:
-    """Whether a rule allows DNS to somebody; a port by name may be it, as nobody is there to look it up on."""
+    """Whether a rule allows DNS to somebody; a port by name may be it: there is no pod to look it up on."""
     ports = Ports.of_rule(rule)
     by_name = any(found is protocol for found, _ in ports.names)
     return rule.peers != () and (by_name or ports.numbers.allows(protocol, PORT))

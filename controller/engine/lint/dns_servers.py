@@ -8,6 +8,7 @@ from controller.engine.evaluate import named_ports
 from controller.engine.lint.context import Lookalikes, grouped, owner_of
 from controller.engine.lint.coverage import NAME_LABEL
 from controller.objects.kinds import Pod, Protocol
+from controller.objects.names import shown_key
 
 SYSTEM_NAMESPACE = "kube-system"
 """Where clusters run their DNS server."""
@@ -49,7 +50,9 @@ class DnsServer(Struct, frozen=True):
         key = next(
             (key for key in (_LABEL, "app.kubernetes.io/name", "app", *sorted(labels)) if key in labels), ""
         )
-        pods = f", podSelector: {{matchLabels: {{{key}: {labels[key]}}}}}" if key else ""
+        pods = (
+            f", podSelector: {{matchLabels: {{{shown_key(key)}: {shown_key(labels[key])}}}}}" if key else ""
+        )
         peer = f"{{namespaceSelector: {{matchLabels: {{{NAME_LABEL}: {self.pods.namespace}}}}}{pods}}}"
         ports = f"{{port: {self.udp}, protocol: UDP}}, {{port: {self.tcp}, protocol: TCP}}"
         return f"{{to: [{peer}], ports: [{ports}]}}"

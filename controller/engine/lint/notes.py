@@ -26,8 +26,15 @@ def about_policy(policy: NetworkPolicy, code: str, path: str, message: str, reme
         path=path,
         message=message,
         remedy=remedy,
-        source=Source(policy.source.file, line_of(policy, path)),
+        source=Source(policy.source.file, _line(policy, path)),
     )
+
+
+def _line(policy: NetworkPolicy, path: str) -> int:
+    """The line of a field; of a section that has none, the line that says whom the policy is about."""
+    line = line_of(policy, path)
+    is_inside = path.startswith("spec.") and line == policy.source.line
+    return policy.lines.get("spec.podSelector", line) if is_inside else line
 
 
 def as_note(finding: Finding) -> Finding:

@@ -22,6 +22,7 @@ from controller.engine.lint.similarity import close_text, closest_labels
 from controller.objects.findings import Finding
 from controller.objects.kinds import Direction, NetworkPolicy, Peer, PolicyRule
 from controller.objects.labels import EVERYTHING, LabelSelector, Operator, Requirement
+from controller.objects.names import shown_key
 
 
 class _Place(Struct, frozen=True):
@@ -111,10 +112,10 @@ def _meant_label(context: Context, selector: LabelSelector) -> str:
         values = {found.labels[missed.key] for found in namespaces if missed.key in found.labels}
         for wanted in missed.values:
             if close := close_text(wanted, values):
-                return f"did you mean {missed.key}={close}?"
+                return f"did you mean {missed.key}={shown_key(close)}?"
         keys = {key for namespace in namespaces for key in namespace.labels}
         if not values and (close := close_text(missed.key, keys)):
-            return f"did you mean the label {close}?"
+            return f"did you mean the label {shown_key(close)}?"
     return ""
 
 
@@ -125,7 +126,7 @@ def _labels_there_are(context: Context, selector: LabelSelector) -> str:
             found.labels[missed.key] for found in context.cluster.namespaces if missed.key in found.labels
         }
         if values:
-            return f"the label {missed.key} has the values {listed(sorted(values))} there"
+            return f"the label {missed.key} has the values {listed(map(shown_key, sorted(values)))} there"
         return f"no namespace has a label {missed.key}"
     return "no namespace meets all of its requirements at once"
 

@@ -10,11 +10,13 @@ from heapq import nsmallest
 
 from controller.engine.lint.context import Found, names_of
 from controller.objects.labels import LabelSelector, Operator, Requirement
+from controller.objects.names import shown_text
 
 _CUTOFF = 0.6
 _LONGEST_DIFFERENCE = 4
 _MOST_COMPARED = 16
 _MOST_VALUES = 4
+_LONGEST = 63
 
 
 def close_text(wanted: str, existing: Iterable[str]) -> str:
@@ -55,7 +57,7 @@ def _instead_of(missed: Requirement, nearest: Found) -> str:
     for wanted in missed.values:
         if close := close_text(wanted, values):
             owners = tuple(alike for alike in nearest if alike.labels.get(key) == close)
-            return f"did you mean {key}={close} ({names_of(owners)})?"
+            return f"did you mean {key}={_shown(close)} ({names_of(owners)})?"
     shown = sorted(values)[:_MOST_VALUES]
     more = "" if len(values) <= _MOST_VALUES else " and others"
     return f"the label {key} has the values {', '.join(map(_shown, shown))}{more} there"
@@ -67,9 +69,9 @@ def _other_key(missed: Requirement, nearest: Found) -> str:
     for value in missed.values:
         same = sorted({key for alike in nearest for key, has in alike.labels.items() if has == value != ""})
         if same:
-            return f"did you mean {same[0]}={value}?"
+            return f"did you mean {_shown(same[0])}={value}?"
     if close := close_text(missed.key, keys):
-        return f"no pod there has a label {missed.key}; did you mean {close}?"
+        return f"no pod there has a label {missed.key}; did you mean {_shown(close)}?"
     return f"no pod there has a label {missed.key}"
 
 
@@ -78,4 +80,5 @@ def _pair(key: str, values: tuple[str, ...]) -> str:
 
 
 def _shown(value: str) -> str:
-    return value or '""'
+    """Labels of pods are not checked for their grammar before they come here."""
+    return shown_text(value, _LONGEST) or '""'

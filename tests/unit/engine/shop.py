@@ -21,7 +21,6 @@ OPEN = (
     .pod("shop/api", ip="10.0.2.1", labels={"app": "api"}, node="node-2", ports=["http:8080"])
     .pod("bank/web", ip="10.0.2.2", labels={"app": "web"}, node="node-2", ports=["http:9090"])
 )
-EGRESS: Spec = {"policyTypes": ["Egress"]}
 SOURCES = ("shop/web", "shop/api", "bank/web", OUTSIDE)
 PEERS = (*SOURCES, NODE_1, NODE_2)
 

@@ -1,7 +1,6 @@
 """Documents to a cluster: kinds, duplicates, what is implied."""
 
-import random
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -10,7 +9,7 @@ from controller.objects.findings import Severity
 from tests.unit.objects.writing import Manifest, assemble, codes, manifest, node, pod, running, workload
 
 
-def namespace(name: str, **labels: Any) -> Manifest:
+def namespace(name: str, **labels: object) -> Manifest:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
@@ -35,9 +34,8 @@ def test_everything_is_sorted_whatever_the_order_of_the_files() -> None:
         namespace("shop"),
     ]
     first = assemble(*manifests).cluster
-    for seed in range(5):
-        random.Random(seed).shuffle(manifests)
-        again = assemble(*manifests).cluster
+    for turn in range(1, len(manifests)):
+        again = assemble(*manifests[turn:], *manifests[:turn]).cluster
         assert (
             [item.key for item in again.pods]
             == [item.key for item in first.pods]
@@ -62,7 +60,9 @@ def test_everything_is_sorted_whatever_the_order_of_the_files() -> None:
         (lambda x: workload("Job", "shop/web", {"x": x}), "Job shop/web"),
     ],
 )
-def test_of_two_definitions_the_later_one_counts_with_a_warning(make: Any, what: str) -> None:
+def test_of_two_definitions_the_later_one_counts_with_a_warning(
+    make: Callable[[str], Manifest], what: str
+) -> None:
     twice = assemble(make("Ingress"), make("Egress"))
     (finding,) = twice.findings
     assert (finding.code, finding.severity, finding.object) == ("duplicate-object", Severity.WARNING, what)
@@ -127,10 +127,19 @@ def test_policies_of_other_makers_are_named(version: str, kind: str) -> None:
         ("v1", ["Pod"], "missing-kind"),
     ],
 )
-def test_a_kind_that_is_missing_or_misspelt_is_unreadable(version: Any, kind: Any, code: str) -> None:
+def test_a_kind_that_is_missing_or_misspelt_is_unreadable(version: object, kind: object, code: str) -> None:
     found = assemble({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}})
     assert codes(found) == [code]
     assert code in UNREADABLE
+
+
+def test_a_file_of_another_program_is_passed_over_with_a_warning() -> None:
+    found = assemble(
+        {"replicaCount": 1, "image": {}}, {"resources": ["a.yaml"]}, {"apiVersion": "v2", "name": "x"}
+    )
+    assert codes(found) == ["not-a-manifest"] * 3
+    assert {finding.severity for finding in found.findings} == {Severity.WARNING}
+    assert not {"not-a-manifest"} & UNREADABLE
 
 
 @pytest.mark.parametrize("kind", ["Ingress", "IngressClass", "Issuer"])
@@ -140,14 +149,27 @@ def test_other_kinds_of_the_same_group_are_no_misspelling(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["Pod", "Namespace", "Node", "Deployment"])
 def test_an_object_without_api_version_is_read_with_an_error(kind: str) -> None:
-    template = {"template": {"metadata": {}}} if kind == "Deployment" else {}
+    template: Manifest = {"template": {"metadata": {}}} if kind == "Deployment" else {}
     found = assemble({"kind": kind, "metadata": {"name": "x"}, "spec": template})
     assert codes(found) == ["wrong-api-version"]
     assert found.skipped == {}
 
 
-def test_a_policy_of_the_old_group_is_read_with_an_error() -> None:
-    found = assemble(manifest({}) | {"apiVersion": "extensions/v1beta1"})
+@pytest.mark.parametrize(
+    "version",
+    [
+        "extensions/v1beta1",
+        "networking.k8s.oi/v1",
+        "network.k8s.io/v1",
+        "networking/v1",
+        "v1",
+        None,
+        5,
+        ["a"],
+    ],
+)
+def test_a_policy_of_an_old_or_misspelt_group_is_read_with_an_error(version: object) -> None:
+    found = assemble(manifest({}) | {"apiVersion": version})
     assert codes(found) == ["wrong-api-version"]
     assert len(found.cluster.policies) == 1
 

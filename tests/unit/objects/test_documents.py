@@ -120,7 +120,8 @@ def test_quoted_scalars_are_texts() -> None:
 
 
 def test_explicit_tags_are_followed_as_kubectl_does() -> None:
-    text = 'a: !!str 3\nb: !!int "3"\nc: !!bool yes\nd: !!float 3\ne: !mine 3\nf: !mine {g: 1}\nh: !!binary aGk=\ni: !!null ""\n'
+    text = 'a: !!str 3\nb: !!int "3"\nc: !!bool yes\nd: !!float 3\ne: !mine 3\n'
+    text += 'f: !mine {g: 1}\nh: !!binary aGk=\ni: !!null ""\n'
     assert values(text) == [
         {"a": "3", "b": 3, "c": True, "d": 3, "e": "3", "f": {"g": 1}, "h": "hi", "i": None}
     ]

@@ -28,10 +28,8 @@ def codes(text: str) -> list[str]:
 
 
 def bomb(levels: int, width: int) -> str:
-    lines = ["a0: &a0 [x]"]
-    for level in range(1, levels):
-        lines.append(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * width)}]")
-    return "\n".join(lines)
+    inner = [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * width)}]" for level in range(1, levels)]
+    return "\n".join(["a0: &a0 [x]", *inner])
 
 
 @pytest.mark.parametrize("text", [bomb(10, 9), bomb(90, 2), "a: &a {b: [*a, *a]}", "a: &a [*a]"])
@@ -40,10 +38,9 @@ def test_aliases_that_multiply_are_refused(text: str) -> None:
 
 
 def test_a_bomb_of_merge_keys_is_refused() -> None:
-    lines = ["a0: &a0 {" + ", ".join(f"k{index}: x" for index in range(100)) + "}"]
-    for level in range(1, 30):
-        lines.append(f"a{level}: &a{level} {{<<: [{', '.join([f'*a{level - 1}'] * 10)}]}}")
-    assert codes("\n".join(lines)) == ["too-many-aliases"]
+    first = "a0: &a0 {" + ", ".join(f"k{index}: x" for index in range(100)) + "}"
+    inner = [f"a{level}: &a{level} {{<<: [{', '.join([f'*a{level - 1}'] * 10)}]}}" for level in range(1, 30)]
+    assert codes("\n".join([first, *inner])) == ["too-many-aliases"]
 
 
 def test_the_allowance_for_aliases_is_shared_by_all_files() -> None:

@@ -1,7 +1,5 @@
 """What a valid NetworkPolicy decodes to: rules 2.1 to 2.5 and 2.10 to 2.16, 2.32, 2.33."""
 
-from typing import Any
-
 import pytest
 
 from controller.objects.addresses import parse_cidr
@@ -23,7 +21,7 @@ def test_a_missing_namespace_is_default(namespace: str | None) -> None:
 
 
 @pytest.mark.parametrize("spec", [UNSET, None, {}, {"podSelector": None}, {"podSelector": {}}])
-def test_a_policy_without_pod_selector_isolates_the_whole_namespace_for_ingress(spec: Any) -> None:
+def test_a_policy_without_pod_selector_isolates_the_whole_namespace_for_ingress(spec: object) -> None:
     """Rule 2.2."""
     found = policy(spec)
     assert (found.pod_selector, found.directions, found.ingress, found.egress) == (
@@ -53,7 +51,7 @@ def test_a_policy_without_pod_selector_isolates_the_whole_namespace_for_ingress(
         ({"policyTypes": ["Egress", "Egress"]}, EGRESS),
     ],
 )
-def test_policy_types_default_as_in_the_api_server(spec: Any, directions: tuple[Direction, ...]) -> None:
+def test_policy_types_default_as_in_the_api_server(spec: object, directions: tuple[Direction, ...]) -> None:
     """Rules 2.3 and 2.4."""
     found = policy(spec)
     assert found.directions == directions
@@ -66,13 +64,13 @@ def test_rules_of_a_direction_that_policy_types_leaves_out_do_not_count() -> Non
 
 
 @pytest.mark.parametrize("rules", [None, []])
-def test_no_rules_allow_nothing(rules: Any) -> None:
+def test_no_rules_allow_nothing(rules: object) -> None:
     """Rule 2.10."""
     assert policy({"ingress": rules}).ingress == ()
 
 
 @pytest.mark.parametrize("rule", [{}, {"from": None, "ports": None}, {"from": [], "ports": []}])
-def test_an_empty_rule_allows_everything(rule: Any) -> None:
+def test_an_empty_rule_allows_everything(rule: object) -> None:
     """Rules 2.10 and 2.11."""
     assert ingress_policy(rule).ingress == (PolicyRule(0, peers=None, ports=None),)
 
@@ -96,7 +94,7 @@ WEB = LabelSelector.of({"app": "web"})
         ({"podSelector": {}, "ipBlock": None}, Peer(0, EVERYTHING)),
     ],
 )
-def test_a_peer_selects_pods_and_namespaces(written: Any, peer: Peer) -> None:
+def test_a_peer_selects_pods_and_namespaces(written: object, peer: Peer) -> None:
     """Rules 2.12 to 2.14: a selector that is null is absent."""
     assert peers(written) == (peer,)
 
@@ -125,13 +123,13 @@ def test_a_peer_selects_pods_and_namespaces(written: Any, peer: Peer) -> None:
         ),
     ],
 )
-def test_a_selector_is_canonical(selector: Any, requirements: list[Requirement]) -> None:
+def test_a_selector_is_canonical(selector: object, requirements: list[Requirement]) -> None:
     """Rule 2.16."""
     assert policy({"podSelector": selector}).pod_selector == LabelSelector(tuple(requirements))
 
 
 @pytest.mark.parametrize("excepts", [None, []])
-def test_an_ip_block_may_have_no_exceptions(excepts: Any) -> None:
+def test_an_ip_block_may_have_no_exceptions(excepts: object) -> None:
     assert peers({"ipBlock": {"cidr": "10.0.0.0/8", "except": excepts}}) == (
         Peer(0, ip_block=IPBlock(parse_cidr("10.0.0.0/8"))),
     )
@@ -160,7 +158,7 @@ def test_overlapping_exceptions_are_legal() -> None:
         ({"port": 80, "endPort": 65535}, PolicyPort(0, Protocol.TCP, 80, 65535)),
     ],
 )
-def test_a_port_defaults_to_tcp_and_to_every_number(written: Any, port: PolicyPort) -> None:
+def test_a_port_defaults_to_tcp_and_to_every_number(written: object, port: PolicyPort) -> None:
     """Rules 2.5, 2.32 and 2.33."""
     assert ports(written) == (port,)
 

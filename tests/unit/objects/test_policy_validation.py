@@ -1,4 +1,4 @@
-"""What the API server refuses (rule 2.70), letter by letter: reported with its path, and never a wider policy."""
+"""What the API server refuses (rule 2.70), letter by letter: reported with its path, never a wider policy."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from controller.objects.labels import EVERYTHING, LabelSelector
 from tests.unit.objects.writing import error_at, errors, ingress_policy, peers, policy, ports
 
 BOTH = (Direction.INGRESS, Direction.EGRESS)
+NO_VALUES: list[Any] = [None, []]
 WRONG_TYPES = [5, True, 1.5, "text", [5], {"a": "b"}]
 
 
@@ -18,7 +19,7 @@ def not_a(*kinds: type) -> list[Any]:
     return [value for value in WRONG_TYPES if type(value) not in kinds]
 
 
-# a: metadata
+# Rule 2.70 a, metadata.
 
 
 @pytest.mark.parametrize("name", ["Web", "a_b", "-a", "x" * 254, "we\nb", 'we"b', "../etc"])
@@ -30,7 +31,7 @@ def test_a_bad_name_is_an_error_and_the_policy_isolates_all_the_same(name: str) 
 
 
 @pytest.mark.parametrize("name", [None, ""])
-def test_a_missing_name_is_an_error(name: Any) -> None:
+def test_a_missing_name_is_an_error(name: object) -> None:
     found = policy({}, name=name)
     assert errors(found) == [("missing-name", "metadata.name")]
     assert found.name == "<unnamed>"
@@ -42,7 +43,7 @@ def test_a_generated_name_is_no_error() -> None:
 
 
 @pytest.mark.parametrize("name", not_a(str))
-def test_a_name_of_the_wrong_type_is_an_error(name: Any) -> None:
+def test_a_name_of_the_wrong_type_is_an_error(name: object) -> None:
     assert errors(policy({}, name=name)) == [("wrong-type", "metadata.name")]
 
 
@@ -61,7 +62,7 @@ def test_a_bad_namespace_is_an_error_and_kept_apart(namespace: str) -> None:
 
 
 @pytest.mark.parametrize("namespace", not_a(str))
-def test_a_namespace_of_the_wrong_type_is_taken_as_default(namespace: Any) -> None:
+def test_a_namespace_of_the_wrong_type_is_taken_as_default(namespace: object) -> None:
     found = policy({}, namespace=namespace)
     assert errors(found) == [("wrong-type", "metadata.namespace")]
     assert found.namespace == "default"
@@ -80,13 +81,13 @@ def test_a_namespace_of_the_wrong_type_is_taken_as_default(namespace: Any) -> No
     ],
 )
 def test_bad_labels_and_annotations_of_the_policy_are_errors(
-    field: str, value: Any, code: str, path: str
+    field: str, value: object, code: str, path: str
 ) -> None:
     assert errors(policy({}, **{field: value})) == [(code, path)]
 
 
 @pytest.mark.parametrize("metadata", WRONG_TYPES[:-1])
-def test_unreadable_metadata_leaves_a_policy_that_isolates(metadata: Any) -> None:
+def test_unreadable_metadata_leaves_a_policy_that_isolates(metadata: object) -> None:
     from controller.objects.decode_policy import decode_policy  # noqa: PLC0415 (without the helper's metadata)
 
     found = decode_policy(
@@ -96,7 +97,7 @@ def test_unreadable_metadata_leaves_a_policy_that_isolates(metadata: Any) -> Non
     assert (found.key, found.directions) == (("default", "<unnamed>"), (Direction.INGRESS,))
 
 
-# b: selectors
+# Rule 2.70 b, selectors.
 
 BAD_SELECTORS: list[tuple[Any, str]] = [
     *((value, "") for value in not_a(dict)),
@@ -122,7 +123,7 @@ BAD_SELECTORS: list[tuple[Any, str]] = [
             ".matchExpressions[0].values",
         )
         for operator in ("In", "NotIn")
-        for values in (None, [])
+        for values in NO_VALUES
     ),
     *(
         (
@@ -150,14 +151,14 @@ BAD_SELECTORS: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("selector", "path"), BAD_SELECTORS)
 @pytest.mark.parametrize("field", ["podSelector", "namespaceSelector"])
-def test_a_peer_with_a_bad_selector_matches_nobody(field: str, selector: Any, path: str) -> None:
+def test_a_peer_with_a_bad_selector_matches_nobody(field: str, selector: object, path: str) -> None:
     found = ingress_policy({"from": [{field: selector}]})
     assert found.ingress[0].peers == ()
     assert (f"spec.ingress[0].from[0].{field}{path}") in [place for _, place in errors(found)]
 
 
 @pytest.mark.parametrize(("selector", "path"), BAD_SELECTORS)
-def test_a_policy_with_a_bad_pod_selector_isolates_and_allows_nothing(selector: Any, path: str) -> None:
+def test_a_policy_with_a_bad_pod_selector_isolates_and_allows_nothing(selector: object, path: str) -> None:
     found = policy({"podSelector": selector, "ingress": [{}], "egress": [{}]})
     assert (found.directions, found.ingress, found.egress) == (BOTH, (), ())
     assert f"spec.podSelector{path}" in [place for _, place in errors(found)]
@@ -177,28 +178,28 @@ def test_a_pod_selector_of_the_wrong_type_isolates_the_whole_namespace() -> None
 
 
 @pytest.mark.parametrize(("value", "text"), [(True, "true"), (8080, "8080"), (1.5, "1.5")])
-def test_an_unquoted_label_value_is_met_with_the_remedy(value: Any, text: str) -> None:
+def test_an_unquoted_label_value_is_met_with_the_remedy(value: object, text: str) -> None:
     found = policy({"podSelector": {"matchLabels": {"app": value}}})
     assert error_at(found, "spec.podSelector.matchLabels[app]").remedy == f'quote it: app: "{text}"'
 
 
-# c: protocols
+# Rule 2.70 c, protocols.
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "ICMP", "", "Tcp", "TCP ", *not_a(str)])
-def test_a_bad_protocol_leaves_a_port_that_matches_nothing(protocol: Any) -> None:
+def test_a_bad_protocol_leaves_a_port_that_matches_nothing(protocol: object) -> None:
     found = ingress_policy({"ports": [{"port": 80, "protocol": protocol}]})
     assert found.ingress[0].ports == ()
     assert errors(found) == [("invalid-protocol", "spec.ingress[0].ports[0].protocol")]
 
 
-# d: ports
+# Rule 2.70 d, ports.
 
 
 @pytest.mark.parametrize(
     "port", [0, -1, 65536, 10**30, "80", "", "a--b", "-a", "a-", "x" * 16, "HTTP", *not_a(int, str)]
 )
-def test_a_bad_port_matches_nothing(port: Any) -> None:
+def test_a_bad_port_matches_nothing(port: object) -> None:
     found = ingress_policy({"ports": [{"port": port}]})
     assert found.ingress[0].ports == ()
     assert errors(found) == [("invalid-port", "spec.ingress[0].ports[0].port")]
@@ -210,7 +211,7 @@ def test_a_quoted_number_is_met_with_the_remedy() -> None:
     assert error_at(found, "spec.ingress[0].ports[0].port").remedy == "write it without quotes"
 
 
-# e: endPort
+# Rule 2.70 e, endPort.
 
 
 @pytest.mark.parametrize(
@@ -225,14 +226,14 @@ def test_a_quoted_number_is_met_with_the_remedy() -> None:
         *((80, value) for value in not_a(int)),
     ],
 )
-def test_a_bad_range_matches_nothing(port: Any, end: Any) -> None:
+def test_a_bad_range_matches_nothing(port: object, end: object) -> None:
     """Rule 2.33: not even its first port."""
     found = ingress_policy({"ports": [{"port": port, "endPort": end}]})
     assert found.ingress[0].ports == ()
     assert errors(found) == [("invalid-end-port", "spec.ingress[0].ports[0].endPort")]
 
 
-# f: peers
+# Rule 2.70 f, peers.
 
 
 @pytest.mark.parametrize(
@@ -245,18 +246,18 @@ def test_a_bad_range_matches_nothing(port: Any, end: Any) -> None:
         None,
     ],
 )
-def test_a_peer_that_is_nothing_or_too_much_matches_nobody(peer: Any) -> None:
+def test_a_peer_that_is_nothing_or_too_much_matches_nobody(peer: object) -> None:
     """Rule 2.15."""
     found = ingress_policy({"from": [peer]})
     assert found.ingress[0].peers == ()
     assert errors(found) == [("invalid-peer", "spec.ingress[0].from[0]")]
 
 
-# g: ipBlock
+# Rule 2.70 g, ipBlock.
 
 
 @pytest.mark.parametrize("cidr", [None, "", "10.0.0.0", "10.0.0.0/33", "fd00::/129", "web", *not_a(str)])
-def test_a_bad_block_matches_nobody(cidr: Any) -> None:
+def test_a_bad_block_matches_nobody(cidr: object) -> None:
     found = ingress_policy({"from": [{"ipBlock": {"cidr": cidr}}]})
     assert found.ingress[0].peers == ()
     assert errors(found) == [("invalid-cidr", "spec.ingress[0].from[0].ipBlock.cidr")]
@@ -278,15 +279,15 @@ def test_a_bad_block_matches_nobody(cidr: Any) -> None:
         *(("10.0.0.0/8", value) for value in not_a(str)),
     ],
 )
-def test_a_bad_exception_takes_its_whole_peer_with_it(cidr: str, inner: Any) -> None:
+def test_a_bad_exception_takes_its_whole_peer_with_it(cidr: str, inner: object) -> None:
     """Without the exception the block would allow more."""
-    found = ingress_policy({"from": [{"ipBlock": {"cidr": cidr, "except": ["10.9.9.0/24"][:0] + [inner]}}]})
+    found = ingress_policy({"from": [{"ipBlock": {"cidr": cidr, "except": [inner]}}]})
     assert found.ingress[0].peers == ()
     assert errors(found) == [("invalid-except", "spec.ingress[0].from[0].ipBlock.except[0]")]
 
 
 @pytest.mark.parametrize("value", not_a(list))
-def test_exceptions_of_the_wrong_type_take_the_peer_with_them(value: Any) -> None:
+def test_exceptions_of_the_wrong_type_take_the_peer_with_them(value: object) -> None:
     found = ingress_policy({"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": value}}]})
     assert found.ingress[0].peers == ()
     assert errors(found) == [("wrong-type", "spec.ingress[0].from[0].ipBlock.except")]
@@ -297,7 +298,7 @@ def test_good_peers_and_ports_beside_bad_ones_stay() -> None:
     assert [port.index for port in ports({"port": 0}, {"port": 80}, {"port": "!"}) or ()] == [1]
 
 
-# h: policyTypes
+# Rule 2.70 h, policyTypes.
 
 
 @pytest.mark.parametrize(
@@ -311,14 +312,14 @@ def test_good_peers_and_ports_beside_bad_ones_stay() -> None:
         *(([value], "spec.policyTypes[0]") for value in WRONG_TYPES),
     ],
 )
-def test_bad_policy_types_isolate_both_directions(types: Any, path: str) -> None:
+def test_bad_policy_types_isolate_both_directions(types: object, path: str) -> None:
     found = policy({"policyTypes": types})
     assert found.directions == BOTH
     assert errors(found) == [("invalid-policy-types", path)]
 
 
 @pytest.mark.parametrize("types", not_a(list))
-def test_policy_types_of_the_wrong_type_isolate_both_directions(types: Any) -> None:
+def test_policy_types_of_the_wrong_type_isolate_both_directions(types: object) -> None:
     found = policy({"policyTypes": types})
     assert found.directions == BOTH
     assert errors(found) == [("wrong-type", "spec.policyTypes")]
@@ -328,7 +329,7 @@ def test_policy_types_of_the_wrong_type_isolate_both_directions(types: Any) -> N
 
 
 @pytest.mark.parametrize("spec", [*not_a(dict), []])
-def test_an_unreadable_spec_isolates_the_namespace_in_both_directions(spec: Any) -> None:
+def test_an_unreadable_spec_isolates_the_namespace_in_both_directions(spec: object) -> None:
     found = policy(spec)
     assert (found.pod_selector, found.directions) == (EVERYTHING, BOTH)
     assert (found.ingress, found.egress) == ((), ())
@@ -337,14 +338,14 @@ def test_an_unreadable_spec_isolates_the_namespace_in_both_directions(spec: Any)
 
 @pytest.mark.parametrize("rules", not_a(list))
 @pytest.mark.parametrize("section", ["ingress", "egress"])
-def test_a_section_of_the_wrong_type_has_no_rules(section: str, rules: Any) -> None:
+def test_a_section_of_the_wrong_type_has_no_rules(section: str, rules: object) -> None:
     found = policy({section: rules, "policyTypes": ["Ingress", "Egress"]})
     assert (found.ingress, found.egress) == ((), ())
     assert errors(found) == [("wrong-type", f"spec.{section}")]
 
 
 @pytest.mark.parametrize("egress", not_a(list))
-def test_egress_of_the_wrong_type_isolates_egress_without_policy_types_too(egress: Any) -> None:
+def test_egress_of_the_wrong_type_isolates_egress_without_policy_types_too(egress: object) -> None:
     assert policy({"egress": egress}).directions == BOTH
 
 
@@ -353,7 +354,7 @@ def test_egress_with_a_single_bad_rule_isolates_egress() -> None:
 
 
 @pytest.mark.parametrize("rule", [None, *not_a(dict)])
-def test_a_bad_rule_is_left_out(rule: Any) -> None:
+def test_a_bad_rule_is_left_out(rule: object) -> None:
     found = ingress_policy({}, rule)
     assert [item.index for item in found.ingress] == [0]
     assert [path for _, path in errors(found)] == ["spec.ingress[1]"]
@@ -361,7 +362,7 @@ def test_a_bad_rule_is_left_out(rule: Any) -> None:
 
 @pytest.mark.parametrize("value", not_a(list))
 @pytest.mark.parametrize("field", ["from", "ports"])
-def test_a_list_of_the_wrong_type_matches_nothing(field: str, value: Any) -> None:
+def test_a_list_of_the_wrong_type_matches_nothing(field: str, value: object) -> None:
     """`from: {podSelector: ...}` without the dash is the most common of all mistakes."""
     found = ingress_policy({field: value})
     (rule,) = found.ingress
@@ -371,7 +372,7 @@ def test_a_list_of_the_wrong_type_matches_nothing(field: str, value: Any) -> Non
 
 @pytest.mark.parametrize("value", not_a(dict))
 @pytest.mark.parametrize("field", ["from", "ports"])
-def test_an_item_of_the_wrong_type_matches_nothing(field: str, value: Any) -> None:
+def test_an_item_of_the_wrong_type_matches_nothing(field: str, value: object) -> None:
     found = ingress_policy({field: [value]})
     (rule,) = found.ingress
     assert (rule.peers if field == "from" else rule.ports) == ()
@@ -386,7 +387,7 @@ def test_a_missing_port_list_item_is_no_open_port() -> None:
 
 
 @pytest.mark.parametrize("version", [None, "extensions/v1beta1", "networking.k8s.io/v1beta1", "v1", 5, [1]])
-def test_a_wrong_api_version_is_an_error_and_the_policy_is_read(version: Any) -> None:
+def test_a_wrong_api_version_is_an_error_and_the_policy_is_read(version: object) -> None:
     from controller.objects.decode_policy import decode_policy  # noqa: PLC0415 (without the helper's version)
 
     data = {

@@ -100,7 +100,7 @@ def test_a_path_that_cannot_exist_is_a_finding(path: str) -> None:
     assert codes(read([path])) == ["unreadable-file"]
 
 
-def test_a_pipe_that_is_named_is_read(tmp_path: Path) -> None:
+def test_a_pipe_that_is_named_is_read() -> None:
     reading_end, writing_end = os.pipe()
     os.write(writing_end, pod_text("a").encode())
     os.close(writing_end)
@@ -186,10 +186,10 @@ def fake_kubectl(folder: Path, script: str) -> None:
 def test_a_folder_that_looks_like_an_option_is_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_kubectl(tmp_path, "import sys; print('kind: ' + str(sys.argv[2].startswith('/')))")
+    fake_kubectl(tmp_path, "import sys; print('metadata: {}' if sys.argv[2].startswith('/') else '{}')")
     monkeypatch.setenv("PATH", str(tmp_path))
     reading = read([], kustomize=["--help"])
-    assert reading.skipped == {} and codes(reading) == ["missing-kind"]  # noqa: PT018 (kind: True)
+    assert reading.skipped == {} and codes(reading) == ["missing-kind"]  # noqa: PT018
 
 
 def test_without_kubectl_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

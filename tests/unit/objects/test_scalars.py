@@ -1,4 +1,4 @@
-"""What kubectl makes of a scalar without quotes. The expected values are kubectl's own (1.32, `annotate --local`)."""
+"""What kubectl makes of a scalar without quotes; the values are its own (1.32, `annotate --local`)."""
 
 import pytest
 

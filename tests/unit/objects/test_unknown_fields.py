@@ -101,6 +101,6 @@ def test_a_peer_with_only_unknown_fields_matches_nobody() -> None:
 
 
 def test_an_unknown_field_with_a_hostile_name_is_printable() -> None:
-    found = decode_policy(manifest({"a\nb\x1b": 1, "x" * 10_000_000: 2, 5: 3}))  # type: ignore[dict-item]
+    found = decode_policy(manifest({"a\nb\x1b": 1, "x" * 10_000_000: 2, 5: 3}))
     assert len(found.findings) == 3
     assert all(str(finding).isprintable() and len(str(finding)) < 500 for finding in found.findings)

@@ -13,7 +13,7 @@ Manifest = dict[str, Any]
 UNSET: Any = object()
 
 
-def manifest(spec: Any = UNSET, **metadata: Any) -> Manifest:
+def manifest(spec: object = UNSET, **metadata: object) -> Manifest:
     """A NetworkPolicy shop/web with this spec, without any when it is not given."""
     data: Manifest = {
         "apiVersion": "networking.k8s.io/v1",
@@ -23,22 +23,22 @@ def manifest(spec: Any = UNSET, **metadata: Any) -> Manifest:
     return data if spec is UNSET else data | {"spec": spec}
 
 
-def policy(spec: Any = UNSET, **metadata: Any) -> NetworkPolicy:
+def policy(spec: object = UNSET, **metadata: object) -> NetworkPolicy:
     """The decoded policy."""
     return decode_policy(manifest(spec, **metadata))
 
 
-def ingress_policy(*rules: Any) -> NetworkPolicy:
+def ingress_policy(*rules: object) -> NetworkPolicy:
     """A policy with these ingress rules."""
     return policy({"podSelector": {}, "ingress": list(rules)})
 
 
-def peers(*items: Any) -> tuple[Peer, ...] | None:
+def peers(*items: object) -> tuple[Peer, ...] | None:
     """What is left of a `from` list."""
     return ingress_policy({"from": list(items)}).ingress[0].peers
 
 
-def ports(*items: Any) -> tuple[PolicyPort, ...] | None:
+def ports(*items: object) -> tuple[PolicyPort, ...] | None:
     """What is left of a `ports` list."""
     return ingress_policy({"ports": list(items)}).ingress[0].ports
 
@@ -64,8 +64,8 @@ def codes(found: Assembly) -> list[str]:
     return [item.code for item in found.findings]
 
 
-def pod(key: str, **parts: Any) -> Manifest:
-    """A Pod; `labels` and `owner` (kind, name) go into its metadata, `spec` and `status` are taken as they are."""
+def pod(key: str, **parts: Any) -> Manifest:  # noqa: ANN401 (parts of a manifest)
+    """A Pod; `labels` and `owner` (kind, name) go into its metadata, `spec` and `status` stay as they are."""
     namespace, name = key.split("/")
     metadata: Manifest = {"name": name, "namespace": namespace, "labels": parts.pop("labels", {})}
     if owner := parts.pop("owner", None):
@@ -73,7 +73,7 @@ def pod(key: str, **parts: Any) -> Manifest:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata} | parts
 
 
-def running(key: str, *ips: str, node: str = "", **parts: Any) -> Manifest:
+def running(key: str, *ips: str, node: str = "", **parts: Any) -> Manifest:  # noqa: ANN401 (parts of a manifest)
     """A running Pod with addresses."""
     status = {"phase": "Running", "podIPs": [{"ip": ip} for ip in ips]}
     return pod(key, status=status, spec={"nodeName": node} | parts.pop("spec", {}), **parts)
@@ -91,8 +91,8 @@ def node(name: str, *pod_cidrs: str, ip: str = "") -> Manifest:
     }
 
 
-def workload(kind: str, key: str, labels: dict[str, str], **spec: Any) -> Manifest:
-    """A workload whose pods have these labels; `spec` is the spec of the pods, `owner` the workload's controller."""
+def workload(kind: str, key: str, labels: dict[str, str], **spec: Any) -> Manifest:  # noqa: ANN401
+    """A workload whose pods have these labels; `spec` is theirs, `owner` the workload's controller."""
     namespace, name = key.split("/")
     metadata: Manifest = {"name": name, "namespace": namespace}
     if owner := spec.pop("owner", None):

@@ -1,0 +1,1 @@
+"""The node's side: from a node view to rules in the kernel, kept there."""

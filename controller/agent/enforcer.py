@@ -1,0 +1,126 @@
+"""Makes one family's kernel hold what a node view says, and says what it did.
+
+`Enforcer` keeps no opinion of its own about the kernel: it plans from what it last read or wrote, and reads
+again whenever a step fails. The kernel is the only state, so a restart, a crash in the middle and somebody
+else's `iptables -F` are all the same case: read, plan, take the steps.
+"""
+
+import time
+from collections.abc import Callable
+from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from controller.agent.conntrack import Conntrack
+from controller.agent.generation import installed_generation, may_tighten, next_generation
+from controller.dataplane.compile import compile_family
+from controller.dataplane.kernel import Kernel, KernelError
+from controller.dataplane.plan import Step, plan
+from controller.dataplane.ruleset import Ruleset
+from controller.dataplane.settings import Settings
+from controller.dataplane.tools import ToolError
+from controller.engine.rulesets import NodeView
+
+ATTEMPTS = 4
+FIRST_PAUSE = 0.05
+
+
+class Cause(StrEnum):
+    """Why steps were taken."""
+
+    CHANGE = "change"
+    DRIFT = "drift"
+
+
+class Applied(Struct, frozen=True):
+    """One application: its steps, the generation now in force, seconds it took, how often it began anew."""
+
+    family: int
+    cause: Cause
+    steps: tuple[Step, ...]
+    generation: int
+    seconds: float
+    retries: int = 0
+
+
+class Enforcer:
+    """One family of one node. Raises KernelError only after reading and planning anew several times."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        settings: Settings,
+        conntrack: Conntrack,
+        *,
+        keep_established: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._kernel = kernel
+        self._settings = settings
+        self._conntrack = conntrack
+        self._keep_established = keep_established
+        self._sleep = sleep
+        self._held: Ruleset | None = None
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return self._kernel.family
+
+    def apply(self, view: NodeView, cause: Cause = Cause.CHANGE) -> Applied:
+        """Make the kernel hold what the view says.
+
+        O(what differs), after a full read where nothing is known.
+        """
+        started = time.monotonic()
+        for attempt in range(ATTEMPTS):
+            try:
+                steps, generation = self._attempt(view)
+            except (KernelError, ToolError):
+                self._held = None  # whatever is there now, it is not what was thought
+                if attempt + 1 == ATTEMPTS:
+                    raise
+                self._sleep(FIRST_PAUSE * 2**attempt)
+            else:
+                seconds = time.monotonic() - started
+                return Applied(self.family, cause, steps, generation, seconds, attempt)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def preview(self, view: NodeView) -> tuple[Step, ...]:
+        """The steps `apply` would take. Reads the kernel. Raises KernelError."""
+        self._held = self._kernel.read()
+        steps, _ = self._plan(view, self._held)
+        return steps
+
+    def expected(self, view: NodeView) -> Ruleset:
+        """What the kernel holds once the view is applied, in the generation in force. Raises KernelError."""
+        held = self._held or self._kernel.read()
+        return self._compile(view, installed_generation(held, self._settings.marks) or 1)
+
+    def forget(self) -> None:
+        """Read the kernel before the next application."""
+        self._held = None
+
+    def _attempt(self, view: NodeView) -> tuple[tuple[Step, ...], int]:
+        held = self._held if self._held is not None else self._kernel.read()
+        steps, generation = self._plan(view, held)
+        current = installed_generation(held, self._settings.marks)
+        if current is None or generation < current:
+            # Marks of this number may be left from an earlier installation, or from the last time round.
+            self._conntrack.clear_marks(self.family, self._settings.marks.mask)
+        self._held = self._kernel.execute(held, steps)
+        return steps, generation
+
+    def _plan(self, view: NodeView, held: Ruleset) -> tuple[tuple[Step, ...], int]:
+        """The steps, with a new generation if they may take something away (rule 2.59)."""
+        current = installed_generation(held, self._settings.marks)
+        generation = current or 1
+        steps = plan(held, self._compile(view, generation))
+        if current is None or self._keep_established or not may_tighten(steps):
+            return steps, generation
+        generation = next_generation(current, self._settings.marks)
+        return plan(held, self._compile(view, generation)), generation
+
+    def _compile(self, view: NodeView, generation: int) -> Ruleset:
+        return compile_family(view, self.family, replace(self._settings, generation=generation))

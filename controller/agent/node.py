@@ -1,0 +1,160 @@
+"""A node: both families, applied, checked, repaired and cleaned, each on its own.
+
+What fails in one family never stops the other, and is reported beside what worked. The order inside a family
+is the plan's.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from msgspec import Struct
+
+from controller.agent.conntrack import Conntrack
+from controller.agent.enforcer import Applied, Cause, Enforcer
+from controller.dataplane.compile import FAMILIES
+from controller.dataplane.kernel import Kernel, KernelError
+from controller.dataplane.ruleset import Ruleset
+from controller.dataplane.settings import DEFAULTS, Settings
+from controller.dataplane.tools import Backend, Runner, ToolError
+from controller.engine.rulesets import NodeView
+
+
+class FamilyFailure(Struct, frozen=True):
+    """A family that could not be brought to the wanted state.
+
+    It keeps what it had, or a safe step on the way.
+    """
+
+    family: int
+    reason: str
+
+
+class Drift(Struct, frozen=True):
+    """One way in which the kernel differs from what it should hold."""
+
+    family: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"IPv{self.family}: {self.text}"
+
+
+class NodeEnforcement:
+    """Both families of this network namespace through one backend."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        runner: Runner,
+        settings: Settings = DEFAULTS,
+        *,
+        keep_established: bool = False,
+        families: Iterable[int] = FAMILIES,
+    ) -> None:
+        conntrack = Conntrack(runner)
+        self._kernels = {family: Kernel(family, backend, runner) for family in families}
+        self._enforcers = {
+            family: Enforcer(kernel, settings, conntrack, keep_established=keep_established)
+            for family, kernel in self._kernels.items()
+        }
+
+    def apply(self, view: NodeView, cause: Cause = Cause.CHANGE) -> list[Applied | FamilyFailure]:
+        """Make the kernel hold the view, family by family."""
+        return [
+            self._guarded(enforcer, lambda each: each.apply(view, cause))
+            for enforcer in self._enforcers.values()
+        ]
+
+    def preview(self, view: NodeView) -> dict[int, tuple[object, ...]]:
+        """The steps `apply` would take, by family. Raises KernelError."""
+        return {family: enforcer.preview(view) for family, enforcer in self._enforcers.items()}
+
+    def verify(self, view: NodeView) -> list[Drift]:
+        """Every difference between the kernel and the view.
+
+        A family that cannot be read is a difference too.
+        """
+        return [drift for family in self._kernels for drift in self._drift_of(family, view)]
+
+    def repair(self, view: NodeView) -> list[Applied | FamilyFailure]:
+        """Read again and mend what differs, also a jump that a foreign rule was put above."""
+        return [
+            self._guarded(enforcer, lambda each: self._mend(each, view))
+            for enforcer in self._enforcers.values()
+        ]
+
+    def _mend(self, enforcer: Enforcer, view: NodeView) -> Applied:
+        enforcer.forget()
+        applied = enforcer.apply(view, Cause.DRIFT)
+        self._kernels[enforcer.family].raise_entries()
+        return applied
+
+    def is_alive(self) -> bool:
+        """The canary of both families; a family that cannot be asked is not alive."""
+        try:
+            return all(kernel.is_alive() for kernel in self._kernels.values())
+        except KernelError:
+            return False
+
+    def _drift_of(self, family: int, view: NodeView) -> Iterator[Drift]:
+        kernel = self._kernels[family]
+        try:
+            self._enforcers[family].forget()
+            held, expected = kernel.read(), self._enforcers[family].expected(view)
+            displaced = kernel.displaced()
+        except (KernelError, ToolError) as error:
+            yield Drift(family, str(error))
+            return
+        yield from (Drift(family, text) for text in differences(held, expected))
+        yield from (Drift(family, f"a foreign rule stands above podgate's in {chain}") for chain in displaced)
+
+    def _guarded(self, enforcer: Enforcer, action: Callable[[Enforcer], Applied]) -> Applied | FamilyFailure:
+        try:
+            return action(enforcer)
+        except (KernelError, ToolError) as error:
+            return FamilyFailure(enforcer.family, str(error))
+
+
+def cleanup(runner: Runner, families: Iterable[int] = FAMILIES) -> list[FamilyFailure]:
+    """Remove everything of podgate's from both backends and both families, and nothing else."""
+    failures: list[FamilyFailure] = []
+    for family in families:
+        for backend in Backend:
+            kernel = Kernel(family, backend, runner)
+            try:
+                kernel.clear_rules()
+            except KernelError as error:
+                failures.append(FamilyFailure(family, str(error)))
+        try:
+            Kernel(family, Backend.NFT, runner).clear_sets()
+        except KernelError as error:
+            failures.append(FamilyFailure(family, str(error)))
+    return failures
+
+
+def differences(held: Ruleset, expected: Ruleset) -> Iterator[str]:
+    """How two rulesets differ, one line each: chains, then sets."""
+    chains = {chain.name: chain.rules for chain in held.chains}
+    wanted = {chain.name: chain.rules for chain in expected.chains}
+    for name in sorted(chains.keys() | wanted.keys()):
+        if name not in chains:
+            yield f"chain {name} is missing"
+        elif name not in wanted:
+            yield f"chain {name} should not be there"
+        elif chains[name] != wanted[name]:
+            yield f"chain {name} holds {len(chains[name])} rules, not the {len(wanted[name])} it should"
+    sets = {each.name: each for each in held.sets}
+    needed = {each.name: each for each in expected.sets}
+    for name in sorted(sets.keys() | needed.keys()):
+        if name not in sets:
+            yield f"set {name} is missing"
+        elif name not in needed:
+            yield f"set {name} should not be there"
+        else:
+            yield from _entry_differences(name, set(sets[name].entries), set(needed[name].entries))
+
+
+def _entry_differences(name: str, held: set[str], expected: set[str]) -> Iterator[str]:
+    for entry in sorted(expected - held):
+        yield f"set {name} lacks {entry}"
+    for entry in sorted(held - expected):
+        yield f"set {name} holds {entry} and should not"
