@@ -1,7 +1,8 @@
 """Hypothesis profiles, shared by every test.
 
-`default` is for a person who waits: few examples, and a failure prints how to reproduce it. `ci` looks further and starts
-somewhere else each time, so that the property tests go on exploring; `HYPOTHESIS_PROFILE=ci` selects it.
+`default` is for a person who waits: few examples, and a failure prints how to reproduce it. `ci` looks
+further and starts somewhere else each time, so that the property tests go on exploring;
+`HYPOTHESIS_PROFILE=ci` selects it.
 """
 
 import os

@@ -12,6 +12,7 @@ from controller.agent.conntrack import Conntrack
 from controller.agent.enforcer import Applied, Cause, Enforcer
 from controller.dataplane.compile import FAMILIES
 from controller.dataplane.kernel import Kernel, KernelError
+from controller.dataplane.plan import Step
 from controller.dataplane.ruleset import Ruleset
 from controller.dataplane.settings import DEFAULTS, Settings
 from controller.dataplane.tools import Backend, Runner, ToolError
@@ -64,7 +65,7 @@ class NodeEnforcement:
             for enforcer in self._enforcers.values()
         ]
 
-    def preview(self, view: NodeView) -> dict[int, tuple[object, ...]]:
+    def preview(self, view: NodeView) -> dict[int, tuple[Step, ...]]:
         """The steps `apply` would take, by family. Raises KernelError."""
         return {family: enforcer.preview(view) for family, enforcer in self._enforcers.items()}
 

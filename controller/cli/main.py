@@ -20,6 +20,9 @@ _VERBS = {
     "matrix": "who may talk to whom",
     "diff": "which connections a change of policies adds and removes",
     "lint": "what is wrong with the policies",
+    "apply": "programme this node from manifests",
+    "verify": "does this node's kernel hold what the manifests say",
+    "cleanup": "remove podgate's rules from this node",
     "completion": "shell completion",
 }
 

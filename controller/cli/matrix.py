@@ -51,10 +51,11 @@ def command(
     \b
     Formats:
       table    a grid of all workloads and a list with ports
-      json     every pair, for programs; docs/matrix.md and its schema describe it
+      json     every pair, for programs: a contract, see docs/matrix.md
       csv      every pair, for a spreadsheet
       md       the list, for a wiki or a pull request
-      dot      a graph for Graphviz; mermaid: one that GitHub and GitLab draw
+      dot      a graph for Graphviz
+      mermaid  a graph that GitHub and GitLab draw
       html     one page with grid and list, without scripts or anything from elsewhere
 
     Exit codes: 0 clean, 2 error.

@@ -7,6 +7,8 @@ chains, its own jumps and its own sets are ever touched or parsed.
 
 import time
 from collections.abc import Callable, Iterable
+from functools import reduce
+from itertools import groupby
 
 from controller.dataplane import names
 from controller.dataplane.backend import legacy_tables, saved_table
@@ -61,12 +63,13 @@ class Kernel:
         Raises KernelError at the first step that fails after its retries: read the kernel before planning
         again.
         """
-        for step in steps:
-            try:
-                self._take(held, step)
-            except (ToolError, SetLinkError) as error:
-                raise KernelError(f"IPv{self.family} {type(step).__name__}: {error}") from error
-            held = advance(held, step)
+        for filling, group in groupby(steps, key=_is_fill):
+            for batch in [tuple(group)] if filling else ((step,) for step in group):
+                try:
+                    self._take(held, batch)
+                except (ToolError, SetLinkError) as error:
+                    raise KernelError(f"IPv{self.family} {type(batch[0]).__name__}: {error}") from error
+                held = reduce(advance, batch, held)
         return held
 
     def read(self) -> Ruleset:
@@ -137,10 +140,12 @@ class Kernel:
             self._link.close()
             self._link = None
 
-    def _take(self, held: Ruleset, step: Step) -> None:
-        match step:
-            case FillSet(each):
-                self._restore_sets(fill_text(each, self.family))
+    def _take(self, held: Ruleset, batch: tuple[Step, ...]) -> None:
+        """One step; or several new sets, which one process can make, as nothing refers to them yet."""
+        match batch[0]:
+            case FillSet():
+                fills = (step for step in batch if isinstance(step, FillSet))
+                self._restore_sets("".join(fill_text(step.set, self.family) for step in fills))
             case AddEntries(name, entries):
                 self._change_entries(held, name, "add", entries)
             case RemoveEntries(name, entries):
@@ -220,3 +225,7 @@ class Kernel:
             return ""
         command = ("ipset", "restore")
         return require(self._runner.run(command, text), command).output
+
+
+def _is_fill(step: Step) -> bool:
+    return isinstance(step, FillSet)

@@ -68,7 +68,7 @@ def _label_problem(key: str, value: object) -> tuple[str, str]:
         message = f"the value of a label is a text, and {shown(value)} is {type_name(value)}"
         return message, quoting_remedy(key, value)
     if problem := label_value_problem(value):
-        return f"the value {shown(value)} is not valid: it {problem}", "no pod can have such a label"
+        return f"the value {shown(value)} is not valid: it {problem}", "mend it: no pod can have such a label"
     return "", ""
 
 

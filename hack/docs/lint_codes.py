@@ -21,7 +21,7 @@ _WIDTH = 120
 _INTRODUCTION = """\
 # What `podgate lint` finds
 
-<!-- Written by hack/docs/lint_codes.py from controller/objects/codes.py and controller/engine/lint/codes.py. -->
+<!-- Written by hack/docs/lint_codes.py. The texts are in controller/{objects,engine/lint}/codes.py. -->
 
 `podgate lint -f DIR` reads manifests and says what is wrong with the policies, and what they do not mean
 although it looks so. Each finding names the object, the field, what is wrong and what to do:
@@ -43,9 +43,9 @@ Exit code 0: nothing as grave as `--fail-on` (default `warning`). 1: something i
 findings, or the call was wrong; with `--strict` a warning is enough. `-o json|sarif|junit|md` is for programs
 and code hosts, `--explain CODE` prints an entry of this page.
 
-Checks of selectors compare with the pods of the input: give lint the manifests of the workloads and namespaces
-too, or a whole cluster (`kubectl get netpol,pods,ns,nodes -A -o yaml | podgate lint -f -`). Where the input
-cannot tell, a finding is info.
+Checks of selectors compare with the pods of the input: give lint the manifests of workloads and namespaces
+too, or a whole cluster (`kubectl get netpol,pods,ns,nodes -A -o yaml | podgate lint -f -`). Where the
+input cannot tell, a finding is info.
 """
 _READER_NOTE = "Found while reading, by every verb. Errors, unless the finding says otherwise."
 

@@ -46,7 +46,7 @@ def matrix_json(matrix: Matrix) -> str:
 def difference_json(
     found: Difference, reviewed: Sequence[Reviewed], rules: Mapping[str, str] | None = None
 ) -> str:
-    """The difference as one JSON object; with `rules`, the unified diffs of each node's rules by file name."""
+    """The difference as one JSON object; `rules` are unified diffs of rendered rules by file name."""
     document: dict[str, Any] = {
         "apiVersion": API_VERSION,
         "kind": "ConnectivityDiff",

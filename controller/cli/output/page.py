@@ -15,15 +15,18 @@ _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --all: #2a9d5c; --some: #e0a526; --faint: #888; }
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem; }
 h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin-top: 2rem; }
-.grid { overflow: auto; max-height: 85vh; border: 1px solid var(--line); width: fit-content; max-width: 100%; }
+.grid { overflow: auto; max-height: 85vh; width: fit-content; max-width: 100%;
+  border: 1px solid var(--line); }
 .grid table { border-collapse: separate; border-spacing: 0; }
 .grid th, .grid td { border-right: 1px solid var(--line); border-bottom: 1px solid var(--line); }
 .grid td { width: 1.5rem; min-width: 1.5rem; text-align: center; }
 .grid thead th { position: sticky; top: 0; background: Canvas; z-index: 1; vertical-align: bottom; }
-.grid thead th span { writing-mode: vertical-rl; transform: rotate(180deg); font-weight: normal; padding: .3rem 0; }
+.grid thead th span { writing-mode: vertical-rl; transform: rotate(180deg); font-weight: normal;
+  padding: .3rem 0; }
 .grid tbody th { position: sticky; left: 0; background: Canvas; text-align: left; font-weight: normal;
   white-space: nowrap; padding: 0 .6rem; }
-.grid thead th:first-child { left: 0; z-index: 2; font-weight: normal; text-align: left; padding: .4rem .6rem; }
+.grid thead th:first-child { left: 0; z-index: 2; font-weight: normal; text-align: left;
+  padding: .4rem .6rem; }
 .grid tr:hover > * { background-color: color-mix(in srgb, Highlight 14%, Canvas); }
 .all { background: var(--all); color: #fff; } .some { background: var(--some); color: #000; }
 .grid tr:hover > .all { background: var(--all); } .grid tr:hover > .some { background: var(--some); }
@@ -56,7 +59,8 @@ def _page(matrix: Matrix, picture: Picture[ConnectionSet], port: str | None) -> 
     yield "<body>"
     yield f"<h1>Who may talk to whom{f' on {in_html(port)}' if port else ''}</h1>"
     yield (
-        '<p class="faint">From the row to the column: <span class="all">&nbsp;✓&nbsp;</span> everything, '
+        '<p class="faint">From the row to the column: '
+        '<span class="all">&nbsp;✓&nbsp;</span> everything, '
         '<span class="some">&nbsp;+&nbsp;</span> some ports (point at a cell, or see the list), an empty cell '
         "nothing. A pod always reaches itself, and a node the pods it runs.</p>"
     )

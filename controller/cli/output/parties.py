@@ -56,7 +56,7 @@ class Picture(Struct, Generic[Label], frozen=True):
     home: frozenset[int] | None = None
 
     def says_nothing_of(self, source: int, destination: int) -> bool:
-        """Whether no edge could be between two parties, for want of knowledge: two outside ranges, for one."""
+        """Whether the picture could not show an edge between two parties, as between two outside ranges."""
         if self.home is not None and source not in self.home and destination not in self.home:
             return True
         return all(self.parties[number].place is Place.OUTSIDE for number in (source, destination))

@@ -47,7 +47,7 @@ _ASCII = _Marks("x", "+", ".", "\\")
 
 
 def matrix_table(matrix: Matrix, picture: Picture[ConnectionSet], look: Look, port: str | None = None) -> str:
-    """The text. With `port` the matrix has been reduced to that one, which is then not repeated in the list."""
+    """The text. With `port` the matrix has been reduced to that one, which the list does not repeat."""
     console = Console(
         file=io.StringIO(),
         force_terminal=look.color,

@@ -18,11 +18,14 @@ from controller.engine.lint.context import (
 )
 from controller.engine.lint.coverage import NAME_LABEL, contradiction, pod_selector
 from controller.engine.lint.notes import about_policy, as_note, item_path, rules_of
-from controller.engine.lint.similarity import close_text, closest_labels
+from controller.engine.lint.similarity import close_text, closest_labels, typing_error
 from controller.objects.findings import Finding
 from controller.objects.kinds import Direction, NetworkPolicy, Peer, PolicyRule
 from controller.objects.labels import EVERYTHING, LabelSelector, Operator, Requirement
 from controller.objects.names import shown_key
+
+
+_EVERYWHERE = frozenset({"default", "kube-node-lease", "kube-public", "kube-system"})
 
 
 class _Place(Struct, frozen=True):
@@ -69,9 +72,9 @@ def _check_peer(context: Context, place: _Place) -> Iterator[Finding]:
             yield place.finding("selector-never-matches", message, remedy)
             return
     reach = context.reach(policy, peer)
-    if not reach:
+    if not reach and not _is_in_every_cluster(peer):
         yield _no_namespace(context, place)
-    elif context.has_pods and not context.members(policy, peer):
+    elif reach and context.has_pods and not context.members(policy, peer):
         yield _no_pod(context, place, reach)
 
 
@@ -81,7 +84,7 @@ def _no_namespace(context: Context, place: _Place) -> Finding:
     names = [namespace.name for namespace in context.cluster.namespaces]
     wanted = _asked_names(selector)
     if wanted:
-        meant = next(filter(None, (close_text(name, names) for name in wanted)), "")
+        meant = next(filter(None, (typing_error(name, names) for name in wanted)), "")
         if meant:
             return place.finding("peer-matches-no-namespace", message, f"did you mean {meant}?")
         remedy = "add its manifests, so that the peer can be checked, or mend the name"
@@ -93,6 +96,12 @@ def _no_namespace(context: Context, place: _Place) -> Finding:
         return as_note(place.finding("peer-matches-no-namespace", message, remedy))
     hint = meant or _labels_there_are(context, selector)
     return place.finding("peer-matches-no-namespace", message, hint)
+
+
+def _is_in_every_cluster(peer: Peer) -> bool:
+    """Whether a peer asks for namespaces that manifests need not define."""
+    names = _asked_names(peer.namespace_selector or EVERYTHING)
+    return bool(names) and _EVERYWHERE.issuperset(names)
 
 
 def _asked_names(selector: LabelSelector) -> tuple[str, ...]:

@@ -90,6 +90,10 @@ class _Claim(Struct, frozen=True, eq=False):
     def peers(self) -> tuple[Peer | None, ...]:
         return (None,) if self.rule.peers is None else self.rule.peers
 
+    def order(self) -> tuple[str, Direction, int]:
+        """By policy, direction and place."""
+        return self.policy.name, self.direction, self.rule.index
+
     def __str__(self) -> str:
         return f"{self.policy.name} {rule_path(self.direction, self.rule)}"
 
@@ -146,7 +150,7 @@ class _Namespace:
                     break
             if left:
                 return ()
-        return tuple(found)
+        return tuple(sorted(found, key=_Claim.order))
 
     def _candidates(self, claim: _Claim, peer: Peer | None) -> Iterator[tuple[_Claim, Peer | None]]:
         for anchor in _anchors_above(peer, self._blocks):

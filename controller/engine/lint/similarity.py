@@ -28,6 +28,30 @@ def close_text(wanted: str, existing: Iterable[str]) -> str:
     return found[0] if found else ""
 
 
+def typing_error(wanted: str, existing: Iterable[str]) -> str:
+    """The existing name that was surely meant, or "": a letter too many, too few, or two of them swapped.
+
+    Another letter or number in its place is no error: team-a and team-b, shop-1 and shop-10 are neighbours.
+    """
+    for text in existing:
+        letters = (_without_digits(wanted), _without_digits(text))
+        if letters[0] == letters[1] or abs(len(wanted) - len(text)) > 1:
+            continue
+        swapped = len(wanted) == len(text) and sorted(wanted) == sorted(text)
+        one_more = len(wanted) != len(text) and _differ_by_one_letter(*sorted((wanted, text), key=len))
+        if swapped or one_more:
+            return text
+    return ""
+
+
+def _without_digits(text: str) -> str:
+    return "".join(char for char in text if not char.isdigit())
+
+
+def _differ_by_one_letter(short: str, long: str) -> bool:
+    return any(long[:place] + long[place + 1 :] == short for place in range(len(long)))
+
+
 def closest_labels(selector: LabelSelector, among: Found) -> str:
     """A sentence on what exists instead of what a selector asks for, or "" where nothing comes near.
 

@@ -11,7 +11,7 @@ from controller.engine.lint.context import (
 )
 from controller.engine.lint.coverage import contradiction
 from controller.engine.lint.notes import about_policy, as_note
-from controller.engine.lint.similarity import close_text, closest_labels
+from controller.engine.lint.similarity import closest_labels, typing_error
 from controller.objects.findings import Finding
 from controller.objects.kinds import NetworkPolicy
 
@@ -72,7 +72,7 @@ def _empty_namespace(context: Context, policy: NetworkPolicy) -> Finding:
     """No pods are known there: they may not be in the files, unless the name looks like a typing error."""
     namespace = policy.namespace
     message = f"namespace {namespace} has no pods in the input"
-    meant = close_text(namespace, context.live) if _is_implied(context, namespace) else ""
+    meant = typing_error(namespace, context.live) if _is_implied(context, namespace) else ""
     if meant:
         remedy = f"did you mean metadata.namespace: {meant}?"
         return about_policy(policy, "selects-no-pods", "metadata.namespace", message, remedy)

@@ -342,9 +342,10 @@ def test_ipv4_has_no_gate_unless_it_is_asked_for() -> None:
 @pytest.mark.parametrize("gates", [(), (4, 6)])
 def test_a_gate_changes_no_verdict(family: int, gates: tuple[int, ...]) -> None:
     found = SHOP.rules(family, Settings(gates=gates))
-    pod, other, outside = {4: ("10.0.0.5", "10.0.0.99", OUTSIDE), 6: ("fd00::5", "fd00::99", "2001:db9::1")}[
-        family
-    ]
+    pod, other, outside = {
+        4: ("10.0.0.5", "10.0.0.99", "198.51.100.1"),
+        6: ("fd00::5", "fd00::99", "2001:db9::1"),
+    }[family]
 
     assert not passes(found, packet(outside, pod))
     assert passes(found, packet(outside, other))
@@ -353,7 +354,7 @@ def test_a_gate_changes_no_verdict(family: int, gates: tuple[int, ...]) -> None:
 
 # Pods that nobody knows
 
-UNKNOWN = Settings(unknown_pods_denied=True)
+UNKNOWN = Settings(unknown_pods_denied=True, gates=())
 GATED = Settings(unknown_pods_denied=True, gates=(4, 6))
 NETWORK = msgspec.structs.replace(
     view(isolated("a", "10.0.0.5", "fd00::5", directions=BOTH), known=("10.0.0.6", "fd00::6")),

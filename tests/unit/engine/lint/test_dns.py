@@ -30,8 +30,8 @@ def test_isolated_egress_without_a_rule_for_dns_is_told() -> None:
 def test_the_remedy_is_the_rule_that_is_missing() -> None:
     assert the_finding(isolated(TO_DB), "dns-cut").remedy == (
         "add the egress rule {to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: "
-        "kube-system}}, podSelector: {matchLabels: {k8s-app: kube-dns}}}], ports: [{port: 53, protocol: UDP}, "
-        "{port: 53, protocol: TCP}]}"
+        "kube-system}}, podSelector: {matchLabels: {k8s-app: kube-dns}}}], ports: "
+        "[{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]}"
     )
 
 

@@ -68,6 +68,16 @@ def test_a_misspelt_namespace_name_is_told() -> None:
     assert finding.remedy == "did you mean data?"
 
 
+def test_a_namespace_that_every_cluster_has_need_not_be_in_the_input() -> None:
+    assert not found(from_peers(in_namespace("kube-system")), "peer-matches-no-namespace")
+
+
+def test_a_sibling_of_an_existing_namespace_is_no_typing_error() -> None:
+    built = shop().ns("team-a", k="v").ns("shop-1", k="v")
+    for name in ("team-b", "shop-10"):
+        assert is_noted(from_peers(in_namespace(name), built=built), "peer-matches-no-namespace")
+
+
 def test_a_namespace_that_is_not_in_the_input_is_only_noted() -> None:
     assert is_noted(from_peers(in_namespace("monitoring")), "peer-matches-no-namespace")
 

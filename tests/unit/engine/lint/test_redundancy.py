@@ -21,14 +21,11 @@ def ingress(*rules: dict[str, Any], **selected: str) -> dict[str, Any]:
     return {"podSelector": labels(**selected), "ingress": list(rules)}
 
 
-def is_shadowed(narrow: dict[str, Any], wide: dict[str, Any]) -> bool:
-    """Whether a rule is told to add nothing to another one of the same policy."""
-    return bool(found(policies(p=ingress(wide, narrow)), "shadowed-rule"))
-
-
 def test_a_rule_that_a_policy_for_all_pods_covers_is_noted() -> None:  # rule 2.7
-    built = policies(everybody=ingress({"from": [pods()]}), web=ingress(WEB, {}, app="api"))
-    finding = found(built, "shadowed-rule")[0]
+    built = policies(
+        everybody=ingress({"from": [pods()]}), web=ingress(WEB, {"ports": [port(443)]}, app="api")
+    )
+    finding = the_finding(built, "shadowed-rule")
     assert finding.object == "NetworkPolicy shop/web"
     assert "everybody spec.ingress[0]" in finding.message
 
@@ -49,7 +46,7 @@ def test_policies_of_other_namespaces_do_not_count() -> None:
     [
         ({"from": [pods(app="web")]}, {"from": [pods()]}),
         ({"from": [pods(app="web", tier="a")]}, {"from": [pods(app="web")]}),
-        ({"from": [pods()]}, {"from": [in_namespace("shop")]}),
+        ({"from": [pods(app="web")]}, {"from": [in_namespace("shop")]}),
         ({"from": [pods()]}, {"from": [{"namespaceSelector": {}}]}),
         ({"from": [namespaces(team="a") | pods(app="b")]}, {"from": [namespaces(team="a")]}),
         ({"from": [block("10.1.0.0/16")]}, {"from": [block("10.0.0.0/8")]}),
@@ -62,8 +59,8 @@ def test_policies_of_other_namespaces_do_not_count() -> None:
     ],
 )
 def test_a_rule_within_another_adds_nothing(narrow: dict[str, Any], wide: dict[str, Any]) -> None:
-    assert is_shadowed(narrow, wide)
-    assert is_shadowed(wide, narrow) is False or not found(policies(p=ingress(narrow)), "shadowed-rule")
+    assert the_finding(policies(p=ingress(wide, narrow)), "shadowed-rule").path == "spec.ingress[1]"
+    assert the_finding(policies(p=ingress(narrow, wide)), "shadowed-rule").path == "spec.ingress[0]"
 
 
 @pytest.mark.parametrize(
@@ -81,8 +78,8 @@ def test_a_rule_within_another_adds_nothing(narrow: dict[str, Any], wide: dict[s
     ],
 )
 def test_a_rule_that_allows_anything_else_stays(narrow: dict[str, Any], wide: dict[str, Any]) -> None:
-    messages = [finding.path for finding in found(policies(p=ingress(wide, narrow)), "shadowed-rule")]
-    assert "spec.ingress[1]" not in messages
+    told = {finding.path for finding in found(policies(p=ingress(wide, narrow)), "shadowed-rule")}
+    assert "spec.ingress[1]" not in told
 
 
 def test_several_rules_can_cover_one_together() -> None:
@@ -92,6 +89,11 @@ def test_several_rules_can_cover_one_together() -> None:
     finding = the_finding(policies(p=ingress(one, other, both)), "shadowed-rule")
     assert finding.path == "spec.ingress[2]"
     assert "spec.ingress[0] and spec.ingress[1]" in finding.message
+
+
+def test_the_own_namespace_by_name_is_the_own_namespace() -> None:  # rule 2.12, 2.17
+    built = policies(p=ingress({"from": [pods()]}, {"from": [in_namespace("shop")]}))
+    assert the_finding(built, "duplicate-rule").path == "spec.ingress[1]"
 
 
 def test_rules_that_cover_each_other_are_not_both_told() -> None:
