@@ -66,18 +66,20 @@ def difference(old: Cluster, new: Cluster) -> Difference:
         before.connections.keys() | after.connections.keys(),
         key=lambda pair: (places[pair[0]], places[pair[1]]),
     )
-    changes = (_change(before, after, *pair) for pair in pairs if pair[0] != pair[1])
-    return Difference(before, after, tuple(change for change in changes if change is not None))
+    known: dict[tuple[ConnectionSet, ConnectionSet], tuple[ConnectionSet, ConnectionSet]] = {}
+    changes = []
+    for pair in pairs:
+        was, now = before.between(*pair), after.between(*pair)
+        if pair[0] != pair[1] and was is not now:
+            if (was, now) not in known:
+                known[was, now] = (now - was, was - now)
+            changes.append(Change(*pair, *known[was, now]))
+    return Difference(before, after, tuple(change for change in changes if change.added or change.removed))
 
 
 def _ids(old: Matrix, new: Matrix) -> list[str]:
     pods = {pod.key: pod_id(pod) for pod in (*old.pods, *new.pods)}
     return [pods[key] for key in sorted(pods)] + [external.id for external in new.externals]
-
-
-def _change(old: Matrix, new: Matrix, source: str, destination: str) -> Change | None:
-    before, after = old.between(source, destination), new.between(source, destination)
-    return None if before == after else Change(source, destination, after - before, before - after)
 
 
 def _missing(there: Matrix, here: Matrix) -> tuple[Pod, ...]:

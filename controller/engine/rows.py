@@ -75,7 +75,7 @@ class Rows:
 
     def kind(self, end: Endpoint) -> int:
         """The number of an end's kind. Raises KeyError for one that is like none of those given before."""
-        return self._kinds[self._mask(end), _owners(end)]
+        return self._kinds[self._mask(end), owners_of(end)]
 
     def row(self, end: Endpoint, direction: Direction) -> Row:
         """What the policies of an end say, its exemptions aside.
@@ -96,7 +96,7 @@ class Rows:
         return self._partition.mask(end.family, end.value)
 
     def _add_kind(self, end: Endpoint) -> None:
-        mask, owners = self._mask(end), _owners(end)
+        mask, owners = self._mask(end), owners_of(end)
         if (mask, owners) not in self._kinds:
             kind = self._kinds[mask, owners] = len(self._samples)
             self._samples.append(end)
@@ -169,8 +169,8 @@ class Rows:
         ]
 
 
-def _owners(end: Endpoint) -> tuple[object, ...]:
-    """All that a rule can see of the pods at an address."""
+def owners_of(end: Endpoint) -> tuple[object, ...]:
+    """All that a rule can see of the pods at an address, as a value that can be compared."""
     return tuple(
         (pod.namespace, frozenset(pod.labels.items()), pod.ports, pod.quarantined) for pod in end.pods
     )

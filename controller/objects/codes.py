@@ -146,11 +146,18 @@ _METADATA = {
 }
 
 _POLICY = {
+    "empty-egress": Explanation(
+        "Empty egress isolates nothing",
+        "Without policyTypes, a policy isolates egress only if it has egress rules (rule 2.3): `egress: []` "
+        "has none, so that egress stays open.",
+        "To deny all egress write policyTypes: [Ingress, Egress].",
+    ),
     "unknown-field-widens": Explanation(
-        "Unknown field whose loss widens the policy",
-        "The API server drops fields it does not know (rule 2.63), and what is left of this policy then "
-        "selects or allows more, or other, than what was written: `podSelector: {app: web}` selects every "
-        "pod.",
+        "Unknown field whose loss would widen the policy",
+        "kubectl refuses fields that Kubernetes does not know; an API server that is asked to be lenient "
+        "drops them (rule 2.63), and what is left then selects or allows more, or other, than what was "
+        "written: `podSelector: {app: web}` selects every pod. Read from a file, the part that has such a "
+        "field matches nothing, and the pods stay isolated.",
         "Mend the spelling or the indentation; labels of a selector belong under matchLabels.",
     ),
     "invalid-selector": Explanation(

@@ -48,7 +48,7 @@ def decode_policy(
     report = Report(f"NetworkPolicy {identity}", source, line_of)
     _check_version(data.get("apiVersion"), report)
     check_metadata(data, report)
-    _check_fields(data, report)
+    misplaced = _check_fields(data, report)
     spec = data.get("spec")
     spec = {} if spec is None else spec  # rule 2.2
     is_mapping = isinstance(spec, dict)
@@ -56,11 +56,13 @@ def decode_policy(
         message = f"is {type_name(spec)}, not a mapping; the whole namespace is isolated, nothing allowed"
         report.error("wrong-type", "spec", message, "write spec: {podSelector: ...}")
         spec = {"policyTypes": [direction.value for direction in _BOTH]}
-    report_widening(spec, _SPEC_FIELDS, "spec", report)
+    unsure = report_widening(spec, _SPEC_FIELDS, "spec", report) or misplaced
     selector = _subjects(spec.get("podSelector"), report)
     rules = {way: decode_rules(spec.get(way.lower()), way, report) for way in _BOTH}
     directions = _directions(spec.get("policyTypes"), spec.get("egress"), report)
-    if not selector.understood:
+    if unsure:
+        directions = _BOTH  # the field that nobody knows may have been any of those of spec
+    if unsure or not selector.understood:
         rules = dict.fromkeys(_BOTH, ())
     return NetworkPolicy(
         namespace=identity.namespace,
@@ -86,15 +88,19 @@ def _check_version(version: object, report: Report) -> None:
     report.error("wrong-api-version", "apiVersion", message, f"write apiVersion: {API_VERSION}")
 
 
-def _check_fields(data: Mapping[str, Any], report: Report) -> None:
+def _check_fields(data: Mapping[str, Any], report: Report) -> bool:
+    """Reports unknown top-level fields; True where one of them was meant to say what the policy does."""
+    misplaced = False
     for key in unknown_keys(data, _FIELDS):
         if key in _SPEC_FIELDS or suggestion(key, frozenset({"spec"})):
             remedy = (
                 "indent it, so that it stands under spec" if key in _SPEC_FIELDS else "did you mean spec?"
             )
             report_one_widening(key, shown_key(key), report, remedy)
+            misplaced = True
         else:
             report_harmless({key: None}, _FIELDS, "", report)
+    return misplaced
 
 
 def _subjects(value: object, report: Report) -> SelectorReading:
@@ -114,6 +120,10 @@ def _directions(value: object, egress: object, report: Report) -> tuple[Directio
     if value is None or value == []:
         # Egress rules that cannot be read were meant to be some: `egress: {to: ...}` isolates.
         has_egress = egress is not None and egress != []
+        if egress == []:
+            message = "without policyTypes an empty list isolates nothing: egress stays open"
+            remedy = "to deny all egress write policyTypes: [Ingress, Egress]"
+            report.warning("empty-egress", "spec.egress", message, remedy)
         return _BOTH if has_egress else (Direction.INGRESS,)
     remedy = "write policyTypes: [Ingress], [Egress] or [Ingress, Egress]"
     if not isinstance(value, list):

@@ -52,13 +52,14 @@ def _rule(index: int, item: object, direction: Direction, path: str, report: Rep
         remedy = "a rule that allows everything is written - {}"
         report.error("invalid-rule" if item is None else "wrong-type", path, message, remedy)
         return None
-    report_widening(item, _RULE_FIELDS[direction], path, report, _RULE_HINTS[direction])
+    has_unknown = report_widening(item, _RULE_FIELDS[direction], path, report, _RULE_HINTS[direction])
     peers = PEERS_FIELD[direction]
-    return PolicyRule(
+    rule = PolicyRule(
         index,
         peers=_peers(item.get(peers), f"{path}.{peers}", report),
         ports=_ports(item.get("ports"), f"{path}.ports", report),
     )
+    return None if has_unknown else rule
 
 
 def _peers(value: object, path: str, report: Report) -> tuple[Peer, ...] | None:
@@ -79,25 +80,26 @@ def _peer(index: int, item: object, path: str, report: Report) -> Peer | None:
         remedy = "write - podSelector: {...}, - namespaceSelector: {...} or - ipBlock: {...}"
         report.error("invalid-peer" if item is None else "wrong-type", path, message, remedy)
         return None
-    report_widening(item, _PEER_FIELDS, path, report)
+    has_unknown = report_widening(item, _PEER_FIELDS, path, report)
     # A selector or block that is null is absent, which differs from {} (rule 2.14).
     written = {
         name: item[name]
         for name in ("podSelector", "namespaceSelector", "ipBlock")
         if item.get(name) is not None
     }
-    if not written:
+    if not written and not has_unknown:
         message = "has no podSelector, no namespaceSelector and no ipBlock; the peer matches nobody"
         report.error("invalid-peer", path, message, "leave the whole list out to allow everybody")
         return None
     if "ipBlock" in written:
-        return _block_peer(index, written, path, report)
+        peer = _block_peer(index, written, path, report)
+        return None if has_unknown else peer
     selectors: dict[str, LabelSelector] = {}
     for name, value in written.items():
         selector, understood = decode_selector(value, f"{path}.{name}", report)
         if understood:
             selectors[name] = selector
-    if len(selectors) < len(written):
+    if has_unknown or len(selectors) < len(written):
         return None
     return Peer(index, selectors.get("podSelector"), selectors.get("namespaceSelector"))
 
@@ -116,10 +118,12 @@ def _block(value: object, path: str, report: Report) -> IPBlock | None:
         message = f"is {type_name(value)}, not a mapping; the peer matches nobody"
         report.error("wrong-type", path, message, "write ipBlock: {cidr: 192.0.2.0/24}")
         return None
-    report_widening(value, _BLOCK_FIELDS, path, report)
+    has_unknown = report_widening(value, _BLOCK_FIELDS, path, report)
     cidr = _cidr(value.get("cidr"), f"{path}.cidr", "invalid-cidr", report)
     excepts = _excepts(value.get("except"), cidr, f"{path}.except", report)
-    return IPBlock(cidr, excepts) if cidr is not None and excepts is not None else None
+    if has_unknown or cidr is None or excepts is None:
+        return None
+    return IPBlock(cidr, excepts)
 
 
 def _excepts(value: object, cidr: Cidr | None, path: str, report: Report) -> tuple[Cidr, ...] | None:
@@ -183,13 +187,13 @@ def _port(index: int, item: object, path: str, report: Report) -> PolicyPort | N
         message = f"is {type_name(item)}, not a mapping; it matches no port"
         report.error("invalid-port" if item is None else "wrong-type", path, message, "write - port: 8080")
         return None
-    report_widening(item, _PORT_FIELDS, path, report)
+    has_unknown = report_widening(item, _PORT_FIELDS, path, report)
     protocol = _protocol(item.get("protocol"), f"{path}.protocol", report)
     port, is_port = _number_or_name(item.get("port"), f"{path}.port", report)
     end, is_end = (
         _end_port(item.get("endPort"), port, f"{path}.endPort", report) if is_port else (None, False)
     )
-    if protocol is None or not is_port or not is_end:
+    if has_unknown or protocol is None or not is_port or not is_end:
         return None
     return PolicyPort(index, protocol, port, end)
 

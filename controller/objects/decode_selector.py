@@ -32,12 +32,13 @@ def decode_selector(value: object, path: str, report: Report) -> SelectorReading
         message = f"is {type_name(value)}, not a mapping"
         report.error("wrong-type", path, message, "write matchLabels: {app: web}, or {} for all")
         return SelectorReading(LabelSelector(), understood=False)
-    report_widening(value, _FIELDS, path, report, "labels belong under matchLabels")
+    has_unknown = report_widening(value, _FIELDS, path, report, "labels belong under matchLabels")
     labels, labels_understood = _match_labels(value.get("matchLabels"), f"{path}.matchLabels", report)
     requirements, understood = _match_expressions(
         value.get("matchExpressions"), f"{path}.matchExpressions", report
     )
-    return SelectorReading(LabelSelector.of(labels, requirements), labels_understood and understood)
+    complete = labels_understood and understood and not has_unknown
+    return SelectorReading(LabelSelector.of(labels, requirements), complete)
 
 
 def _match_labels(value: object, path: str, report: Report) -> tuple[dict[str, str], bool]:
@@ -89,13 +90,13 @@ def _expression(item: object, path: str, report: Report) -> Requirement | None:
         remedy = "write {key: app, operator: In, values: [web]}"
         report.error("wrong-type", path, f"is {type_name(item)}, not a mapping", remedy)
         return None
-    report_widening(item, _EXPRESSION_FIELDS, path, report)
+    has_unknown = report_widening(item, _EXPRESSION_FIELDS, path, report)
     key = _key(item, path, report)
     operator = _operator(item, path, report)
     values = _values(item.get("values"), f"{path}.values", report)
     if operator is None or values is None or not _count_fits(operator, values, path, report):
         return None
-    return Requirement(key, operator, values) if key is not None else None
+    return None if has_unknown or key is None else Requirement(key, operator, values)
 
 
 def _key(item: Mapping[str, Any], path: str, report: Report) -> str | None:

@@ -1,7 +1,10 @@
 """Fields that Kubernetes does not know, with the field that was probably meant.
 
-The API server drops them (rule 2.63). Dropping one from a rule, a peer or a selector leaves a policy that
-says something else than its author wrote, often more; dropping one from the metadata loses nothing.
+kubectl refuses them; an API server that is asked to be lenient drops them (rule 2.63), and what it then
+returns is all that counts. In a file, dropping one from a rule, a peer or a selector would leave a policy
+that says something else than its author wrote, often more: `- form: [...]` would allow everybody. So such a
+part is not understood and matches nothing, as anything else that is invalid. Elsewhere a field is lost
+without harm.
 """
 
 from collections.abc import Mapping
@@ -24,18 +27,23 @@ def report_harmless(mapping: Mapping[str, object], known: frozenset[str], path: 
 
 def report_widening(
     mapping: Mapping[str, object], known: frozenset[str], path: str, report: Report, hint: str = ""
-) -> None:
-    """Reports fields whose loss changes what the policy says; `hint` is for those like no known one."""
-    for key in unknown_keys(mapping, known):
+) -> bool:
+    """Reports fields whose loss would change what the policy says, and tells whether there are any.
+
+    `hint` is for those like no known one.
+    """
+    found = unknown_keys(mapping, known)
+    for key in found:
         report_one_widening(key, field_path(path, key), report, suggestion(key, known) or hint)
+    return bool(found)
 
 
 def report_one_widening(key: str, path: str, report: Report, remedy: str) -> None:
-    """Reports one field whose loss changes what the policy says."""
+    """Reports one field whose loss would change what the policy says."""
     report.error(
         "unknown-field-widens",
         path,
-        f"Kubernetes has no field {shown(key)} here and drops it; what is left may allow more than was meant",
+        f"Kubernetes has no field {shown(key)} here; without it more might pass, so this part allows nothing",
         remedy or "remove it, or move it to where it belongs",
     )
 

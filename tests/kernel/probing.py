@@ -19,7 +19,7 @@ from controller.objects.kinds import Protocol
 from tests.kernel.namespaces import Namespaces
 from tests.kernel.sockets import End, Listener, SctpHost, bound
 
-PATIENCE = 0.25
+PATIENCE = 0.15
 """Seconds without any answer after which all that is open counts as silent."""
 
 _BATCH = 500

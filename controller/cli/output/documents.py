@@ -9,22 +9,15 @@ from typing import Any
 
 import msgspec
 
+from controller.cli.output.changes import Reviewed
 from controller.engine.causes import Cause
 from controller.engine.connections import ConnectionSet
-from controller.engine.difference import Change, Difference
+from controller.engine.difference import Difference
 from controller.engine.externals import External
 from controller.engine.matrix import Matrix, pod_id
 from controller.objects.kinds import Pod, Protocol
 
 API_VERSION = "podgate.dev/v1alpha1"
-
-
-class Reviewed(msgspec.Struct, frozen=True):
-    """A change with the policies it comes from."""
-
-    change: Change
-    added_by: tuple[Cause, ...] = ()
-    removed_by: tuple[Cause, ...] = ()
 
 
 def matrix_json(matrix: Matrix) -> str:
@@ -112,11 +105,11 @@ def _causes(causes: Iterable[Cause]) -> list[dict[str, Any]]:
     return [
         {
             "policy": cause.policy,
+            "edit": cause.edit,
             "act": cause.act,
             "path": cause.path,
             "file": cause.source.file,
             "line": cause.source.line,
-            "gone": cause.gone,
         }
         for cause in causes
     ]

@@ -61,8 +61,8 @@ def _page(matrix: Matrix, picture: Picture[ConnectionSet], port: str | None) -> 
     yield (
         '<p class="faint">From the row to the column: '
         '<span class="all">&nbsp;✓&nbsp;</span> everything, '
-        '<span class="some">&nbsp;+&nbsp;</span> some ports (point at a cell, or see the list), an empty cell '
-        "nothing. A pod always reaches itself, and a node the pods it runs.</p>"
+        '<span class="some">&nbsp;+&nbsp;</span> some ports (point at a cell, or see the list), '
+        "an empty cell nothing. A pod always reaches itself, and a node the pods it runs.</p>"
     )
     yield from _grid(picture, port)
     yield from _list(matrix, picture)

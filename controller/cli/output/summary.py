@@ -63,11 +63,13 @@ def summarise(picture: Picture[Label]) -> list[Line[Label]]:
     covered: set[tuple[int, int]] = set()
     lines: list[Line[Label]] = []
     for source, destination in candidates:
-        line = _line(picture, source, destination)
-        fresh = set(_pairs(picture, source, destination)) - covered if line is not None else set()
-        if line is not None and len(fresh) > 1:
-            lines.append(line)
-            covered |= fresh
+        if len(covered) == len(picture.edges):
+            break
+        pairs = _uniform_pairs(picture, source, destination)
+        fresh = [pair for pair in pairs if pair not in covered]
+        if len(fresh) > 1:
+            lines.append(Line(source, destination, picture.edges[fresh[0]]))
+            covered.update(fresh)
     lines += [
         Line(singles[source], singles[destination], label)
         for (source, destination), label in picture.edges.items()
@@ -114,26 +116,28 @@ def _groups(picture: Picture[Label]) -> Iterator[Unit]:
             yield Unit(key, title, tuple(members))
 
 
-def _line(picture: Picture[Label], source: Unit, destination: Unit) -> Line[Label] | None:
-    """The line of two units, if one is true of them."""
+def _uniform_pairs(picture: Picture[Label], source: Unit, destination: Unit) -> list[tuple[int, int]]:
+    """All pairs that a line of two units would speak of; none where they are not connected alike.
+
+    A line does not speak of a pod and itself, nor of two ranges.
+    """
+    found: list[tuple[int, int]] = []
     label: Label | None = None
-    for pair in _pairs(picture, source, destination):
-        found = picture.edges.get(pair)
-        if found is None or (label is not None and found != label):
-            return None
-        label = found
-    return None if label is None else Line(source, destination, label)
-
-
-def _pairs(picture: Picture[Label], source: Unit, destination: Unit) -> Iterator[tuple[int, int]]:
-    """All pairs that a line of two units speaks of: no pod with itself, no range with a range."""
     for pair in product(source.numbers, destination.numbers):
-        first, second = picture.parties[pair[0]], picture.parties[pair[1]]
-        if not _meaningless(first, second, same=pair[0] == pair[1]):
-            yield pair
+        edge = picture.edges.get(pair)
+        if edge is None:
+            if _is_unspoken(picture.parties[pair[0]], picture.parties[pair[1]]):
+                continue
+            return []
+        if label is None:
+            label = edge
+        if edge is not label and edge != label:
+            return []
+        found.append(pair)
+    return found
 
 
-def _meaningless(first: Party, second: Party, *, same: bool) -> bool:
-    if first.place is Place.OUTSIDE and second.place is Place.OUTSIDE:
-        return True
-    return same and len(first.members) == 1
+def _is_unspoken(first: Party, second: Party) -> bool:
+    if first is second:
+        return len(first.members) == 1
+    return first.place is Place.OUTSIDE and second.place is Place.OUTSIDE

@@ -7,20 +7,17 @@ selector: the cost of all checks is O(pods + distinct selectors x lookalikes of 
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from operator import itemgetter
 
-from msgspec import Struct
-
-from controller.engine.changes import PodKey
 from controller.engine.evaluate import Evaluator
 from controller.engine.lint.coverage import NAME_LABEL, block_addresses, fixed_pairs, pod_selector
+from controller.engine.lint.lookalikes import Found, Lookalikes, by_namespace, grouped, pods_of
 from controller.objects.addresses import parse_address
 from controller.objects.kinds import (
     TERMINAL_PHASES,
     Cluster,
-    ContainerPort,
     Direction,
     IPBlock,
     Namespace,
@@ -30,27 +27,6 @@ from controller.objects.kinds import (
 )
 from controller.objects.labels import LabelSelector
 
-MOST_NAMES = 3
-"""Names that a message lists before it says how many more there are."""
-
-
-class Lookalikes(Struct, frozen=True, eq=False):
-    """Pods of one namespace that no policy can tell apart: same labels, same named ports.
-
-    Compared by identity.
-    """
-
-    namespace: str
-    labels: Mapping[str, str]
-    ports: tuple[ContainerPort, ...]
-    pods: tuple[Pod, ...]
-
-
-_Look = tuple[str, frozenset[tuple[str, str]], tuple[ContainerPort, ...]]
-
-Found = tuple[Lookalikes, ...]
-"""What a selector picks."""
-
 
 class Context:
     """A cluster, indexed for the checks. Building it is O(pods + policies)."""
@@ -59,9 +35,9 @@ class Context:
         self.cluster = cluster
         self.policies = cluster.policies
         live = [pod for pod in cluster.pods if pod.is_policed and not pod.quarantined]
-        self.live = _by_namespace(live)
-        self.on_host = _by_namespace(pod for pod in cluster.pods if pod.host_network and _runs(pod))
-        self.finished = _by_namespace(pod for pod in cluster.pods if not _runs(pod))
+        self.live = by_namespace(live)
+        self.on_host = by_namespace(pod for pod in cluster.pods if pod.host_network and _runs(pod))
+        self.finished = by_namespace(pod for pod in cluster.pods if not _runs(pod))
         self.has_pods = bool(live)
         self._selected: dict[tuple[str, LabelSelector], Found] = {}
         self._members: dict[tuple[str, LabelSelector | None, LabelSelector], Found] = {}
@@ -74,7 +50,7 @@ class Context:
         return Evaluator(self.cluster)
 
     @cached_property
-    def by_namespace(self) -> Mapping[str, tuple[NetworkPolicy, ...]]:
+    def policies_of(self) -> Mapping[str, tuple[NetworkPolicy, ...]]:
         """The policies of each namespace that has some."""
         found: dict[str, list[NetworkPolicy]] = defaultdict(list)
         for policy in self.policies:
@@ -110,7 +86,8 @@ class Context:
         """The live pods of a namespace that a selector picks."""
         key = (namespace, selector)
         if key not in self._selected:
-            self._selected[key] = tuple(_matching(self._candidates(namespace, selector), selector))
+            candidates = self._candidates(namespace, selector)
+            self._selected[key] = tuple(alike for alike in candidates if selector.matches(alike.labels))
         return self._selected[key]
 
     def _candidates(self, namespace: str, selector: LabelSelector) -> Iterable[Lookalikes]:
@@ -198,69 +175,6 @@ def _runs(pod: Pod) -> bool:
     return pod.phase not in TERMINAL_PHASES
 
 
-def _matching(among: Iterable[Lookalikes], selector: LabelSelector) -> Iterator[Lookalikes]:
-    return (alike for alike in among if selector.matches(alike.labels))
-
-
-def matching(among: Mapping[str, Found], namespaces: Iterable[str], selector: LabelSelector) -> Found:
-    """Those of some namespaces that a selector would pick, were policies to speak of them."""
-    return tuple(alike for namespace in namespaces for alike in _matching(among.get(namespace, ()), selector))
-
-
 def labels_are_known(namespace: Namespace) -> bool:
     """Whether the labels of a namespace were read; else only its name is known, as something lives there."""
     return bool(namespace.source.file) or namespace.labels.keys() != {NAME_LABEL}
-
-
-def pods_of(found: Iterable[Lookalikes]) -> Iterator[Pod]:
-    """The single pods."""
-    for alike in found:
-        yield from alike.pods
-
-
-def pod_count(found: Iterable[Lookalikes]) -> int:
-    """How many pods."""
-    return sum(len(alike.pods) for alike in found)
-
-
-def names_of(found: Iterable[Lookalikes]) -> str:
-    """For people: `shop/web, shop/cart and 4 more`, by workload where there is one."""
-    names = sorted({owner_of(pod) for pod in pods_of(found)})
-    return listed(names)
-
-
-def owner_of(pod: Pod) -> str:
-    """`shop/web`: the workload of a pod, or the pod itself."""
-    return f"{pod.namespace}/{pod.workload.name if pod.workload is not None else pod.name}"
-
-
-def listed(names: Iterable[str]) -> str:
-    """`a`, `a and b`, `a, b and c`, or `a, b, c and 4 more`."""
-    shown = list(names)
-    if len(shown) > MOST_NAMES + 1:
-        return f"{', '.join(shown[:MOST_NAMES])} and {len(shown) - MOST_NAMES} more"
-    return " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
-
-
-def counted(number: int, thing: str) -> str:
-    """`1 pod`, `3 pods`."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def grouped(pods: Iterable[Pod]) -> Found:
-    """Pods by what policies see of them, each pod once."""
-    found: dict[_Look, dict[PodKey, Pod]] = {}
-    for pod in pods:
-        look = (pod.namespace, frozenset(pod.labels.items()), pod.ports)
-        found.setdefault(look, {})[pod.key] = pod
-    return tuple(
-        Lookalikes(namespace, dict(labels), ports, tuple(alike.values()))
-        for (namespace, labels, ports), alike in found.items()
-    )
-
-
-def _by_namespace(pods: Iterable[Pod]) -> dict[str, Found]:
-    found: dict[str, list[Lookalikes]] = defaultdict(list)
-    for alike in grouped(pods):
-        found[alike.namespace].append(alike)
-    return {namespace: tuple(lots) for namespace, lots in found.items()}

@@ -8,18 +8,12 @@ from collections.abc import Iterator
 
 from controller.engine.connections import NOTHING, ConnectionSet
 from controller.engine.evaluate import Query
-from controller.engine.lint.context import (
-    Context,
-    Found,
-    Lookalikes,
-    counted,
-    listed,
-    names_of,
-    pod_count,
-)
+from controller.engine.lint.context import Context
 from controller.engine.lint.coverage import Ports
 from controller.engine.lint.dns_servers import PORT, USUAL_SERVER, DnsServer, dns_servers, is_dns_server
+from controller.engine.lint.lookalikes import Found, Lookalikes, pod_count
 from controller.engine.lint.notes import about_policy, as_note
+from controller.engine.lint.wording import counted, listed, names_of
 from controller.objects.findings import Finding
 from controller.objects.kinds import Direction, NetworkPolicy, PolicyRule, Protocol
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from controller.engine.evaluate import named_ports
-from controller.engine.lint.context import Lookalikes, grouped, owner_of
 from controller.engine.lint.coverage import NAME_LABEL
+from controller.engine.lint.lookalikes import Lookalikes, grouped
+from controller.engine.lint.wording import owner_of
 from controller.objects.kinds import Pod, Protocol
 from controller.objects.names import shown_key
 
@@ -18,6 +19,7 @@ PORT = 53
 
 _LABEL = "k8s-app"
 _NAMES = ("kube-dns", "coredns")
+_NAMES_IN = {SYSTEM_NAMESPACE: _NAMES, "openshift-dns": ("dns-default",)}
 _PORT_NAMES = {Protocol.UDP: "dns", Protocol.TCP: "dns-tcp"}
 
 
@@ -70,9 +72,9 @@ def dns_servers(among: Iterable[Lookalikes]) -> tuple[DnsServer, ...]:
 
 
 def is_dns_server(alike: Lookalikes) -> bool:
-    """Whether pods carry the label of a DNS server, or its name in kube-system."""
+    """Whether pods carry the label of a DNS server, or its name where clusters run it."""
     if alike.labels.get(_LABEL) in _NAMES:
         return True
     pod = alike.pods[0]
     name = pod.workload.name if pod.workload is not None else pod.name
-    return alike.namespace == SYSTEM_NAMESPACE and name.startswith(_NAMES)
+    return name.startswith(_NAMES_IN.get(alike.namespace, ()))

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
-from controller.engine.lint.context import Context, Found, counted, listed, names_of, pod_count
+from controller.engine.lint.context import Context
+from controller.engine.lint.lookalikes import Found, pod_count
 from controller.engine.lint.notes import about_input, about_namespace
+from controller.engine.lint.wording import counted, listed, names_of
 from controller.objects.findings import Finding
 from controller.objects.kinds import Direction, Namespace, NetworkPolicy
 
@@ -19,7 +21,7 @@ def check_namespaces(context: Context) -> Iterator[Finding]:
         yield about_input("no-pods", message, remedy)
         return
     for namespace in context.cluster.namespaces:
-        policies = context.by_namespace.get(namespace.name, ())
+        policies = context.policies_of.get(namespace.name, ())
         live = context.live.get(namespace.name, ())
         if live:
             free = tuple(alike for alike in live if not context.is_selected(alike))

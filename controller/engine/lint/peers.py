@@ -6,24 +6,16 @@ from itertools import pairwise
 from msgspec import Struct
 
 from controller.engine.evaluate import peer_path
-from controller.engine.lint.context import (
-    Context,
-    Found,
-    counted,
-    labels_are_known,
-    listed,
-    matching,
-    names_of,
-    pod_count,
-)
+from controller.engine.lint.context import Context, labels_are_known
 from controller.engine.lint.coverage import NAME_LABEL, contradiction, pod_selector
+from controller.engine.lint.lookalikes import Found, matching, pod_count
 from controller.engine.lint.notes import about_policy, as_note, item_path, rules_of
 from controller.engine.lint.similarity import close_text, closest_labels, typing_error
+from controller.engine.lint.wording import asked, counted, listed, names_of
 from controller.objects.findings import Finding
 from controller.objects.kinds import Direction, NetworkPolicy, Peer, PolicyRule
 from controller.objects.labels import EVERYTHING, LabelSelector, Operator, Requirement
 from controller.objects.names import shown_key
-
 
 _EVERYWHERE = frozenset({"default", "kube-node-lease", "kube-public", "kube-system"})
 
@@ -67,7 +59,7 @@ def _check_peer(context: Context, place: _Place) -> Iterator[Finding]:
     policy, peer = place.policy, place.peer
     for selector, what in ((peer.namespace_selector, "namespace"), (peer.pod_selector, "pod")):
         if selector is not None and (key := contradiction(selector)):
-            message = f"no {what} can ever match {selector}: it asks the label {key} for two things"
+            message = f"no {what} can ever match {asked(selector)}: it asks the label {key} for two things"
             remedy = "all requirements of a selector must hold at once; mend one of them"
             yield place.finding("selector-never-matches", message, remedy)
             return
@@ -80,7 +72,7 @@ def _check_peer(context: Context, place: _Place) -> Iterator[Finding]:
 
 def _no_namespace(context: Context, place: _Place) -> Finding:
     selector = place.peer.namespace_selector or EVERYTHING
-    message = f"no namespace in the input matches {selector}"
+    message = f"no namespace in the input matches {asked(selector)}"
     names = [namespace.name for namespace in context.cluster.namespaces]
     wanted = _asked_names(selector)
     if wanted:
@@ -164,7 +156,7 @@ def _no_pod(context: Context, place: _Place, reach: tuple[str, ...]) -> Finding:
         remedy = "add the manifests of the pods there, so that the peer can be checked"
         message = f"{where} has no pods in the input"
         return as_note(place.finding("peer-matches-no-pod", message, remedy))
-    message = f"no pod of {where} matches {selector}"
+    message = f"no pod of {where} matches {asked(selector)}"
     if elsewhere:
         return place.finding("peer-matches-no-pod", message, f"it would match {names_of(elsewhere)}")
     candidates = tuple(alike for namespace in reach for alike in context.live.get(namespace, ()))
@@ -183,7 +175,7 @@ def _other_namespace(context: Context, place: _Place, elsewhere: Found) -> Findi
     count = counted(pod_count(elsewhere), "pod")
     message = (
         f"a podSelector alone looks only in namespace {place.policy.namespace}, where nothing matches "
-        f"{place.peer.pod_selector}; {count} of {listed(spaces)} would"
+        f"{asked(pod_selector(place.peer))}; {count} of {listed(spaces)} would"
     )
     if _joined_neighbour(context, place, frozenset(spaces)):
         remedy = (
@@ -211,7 +203,8 @@ def _check_neighbours(context: Context, place: _Place, left: Peer) -> Iterator[F
         return  # check_peers has more to say
     message = (
         "two items of a list are alternatives: every pod of the namespaces "
-        f"{left.namespace_selector}, and pods {right.pod_selector} of namespace {place.policy.namespace}"
+        f"{asked(left.namespace_selector or EVERYTHING)}, and pods {asked(pod_selector(right))} "
+        f"of namespace {place.policy.namespace}"
     )
     remedy = "where both must hold, make them one item: remove the '-' before podSelector"
     path = item_path(place.direction, place.rule, right)

@@ -6,9 +6,11 @@ peers for egress (rule 2.35). A name nobody has opens nothing, and nothing says 
 
 from collections.abc import Iterator
 
-from controller.engine.lint.context import Context, Found, names_of
+from controller.engine.lint.context import Context
+from controller.engine.lint.lookalikes import Found
 from controller.engine.lint.notes import about_policy, as_note, item_path, rules_of
 from controller.engine.lint.similarity import close_text
+from controller.engine.lint.wording import names_of
 from controller.objects.findings import Finding
 from controller.objects.kinds import Direction, NetworkPolicy, PolicyPort, PolicyRule
 

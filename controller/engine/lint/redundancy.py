@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from msgspec import Struct
 
 from controller.engine.evaluate import rule_path
-from controller.engine.lint.context import Context, listed
+from controller.engine.lint.context import Context
 from controller.engine.lint.coverage import (
     Ports,
     fixed_pairs,
@@ -20,6 +20,7 @@ from controller.engine.lint.coverage import (
     selector_covers,
 )
 from controller.engine.lint.notes import about_policy, item_path, reads_in_full, rules_of
+from controller.engine.lint.wording import listed
 from controller.objects.addresses import Cidr
 from controller.objects.findings import Finding
 from controller.objects.kinds import Direction, NetworkPolicy, Peer, PolicyRule
@@ -39,7 +40,7 @@ def check_redundancy(context: Context) -> Iterator[Finding]:
     Each peer is compared with those that share a required label, a block around it, or require none: near
     O(rules) where policies speak of different pods, O(rules squared) where all speak of the same.
     """
-    for policies in context.by_namespace.values():
+    for policies in context.policies_of.values():
         readable = [policy for policy in policies if reads_in_full(policy)]
         kept: dict[Hashable, NetworkPolicy] = {}
         for policy in readable:

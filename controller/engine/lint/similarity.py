@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from heapq import nsmallest
 
-from controller.engine.lint.context import Found, names_of
+from controller.engine.lint.lookalikes import Found
+from controller.engine.lint.wording import names_of
 from controller.objects.labels import LabelSelector, Operator, Requirement
 from controller.objects.names import shown_text
 

@@ -2,16 +2,12 @@
 
 from collections.abc import Iterator
 
-from controller.engine.lint.context import (
-    Context,
-    counted,
-    matching,
-    names_of,
-    pod_count,
-)
+from controller.engine.lint.context import Context
 from controller.engine.lint.coverage import contradiction
+from controller.engine.lint.lookalikes import matching, pod_count
 from controller.engine.lint.notes import about_policy, as_note
 from controller.engine.lint.similarity import closest_labels, typing_error
+from controller.engine.lint.wording import asked, counted, names_of
 from controller.objects.findings import Finding
 from controller.objects.kinds import NetworkPolicy
 
@@ -26,7 +22,9 @@ def check_subjects(context: Context) -> Iterator[Finding]:
     for policy in context.policies:
         key = contradiction(policy.pod_selector)
         if key:
-            message = f"no pod can ever match {policy.pod_selector}: it asks the label {key} for two things"
+            message = (
+                f"no pod can ever match {asked(policy.pod_selector)}: it asks the label {key} for two things"
+            )
             remedy = "all requirements of a selector must hold at once; mend one of them"
             yield about_policy(policy, "selector-never-matches", _PATH, message, remedy)
             continue
@@ -63,7 +61,7 @@ def _selects_nobody(context: Context, policy: NetworkPolicy) -> Iterator[Finding
     elif namespace not in context.live:
         yield _empty_namespace(context, policy)
     else:
-        message = f"no pod of namespace {namespace} matches {selector}"
+        message = f"no pod of namespace {namespace} matches {asked(selector)}"
         hint = closest_labels(selector, context.live[namespace])
         yield about_policy(policy, "selects-no-pods", _PATH, message, hint)
 

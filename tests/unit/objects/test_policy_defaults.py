@@ -5,6 +5,7 @@ import pytest
 from controller.objects.addresses import parse_cidr
 from controller.objects.decode_policy import decode_policy
 from controller.objects.documents import parse_documents
+from controller.objects.findings import Severity
 from controller.objects.kinds import Direction, IPBlock, Peer, PolicyPort, PolicyRule, Protocol
 from controller.objects.labels import EVERYTHING, LabelSelector, Operator, Requirement
 from tests.unit.objects.writing import UNSET, ingress_policy, manifest, peers, policy, ports
@@ -55,7 +56,13 @@ def test_policy_types_default_as_in_the_api_server(spec: object, directions: tup
     """Rules 2.3 and 2.4."""
     found = policy(spec)
     assert found.directions == directions
-    assert found.findings == ()
+    assert {finding.code for finding in found.findings} <= {"empty-egress"}
+
+
+def test_an_empty_egress_that_isolates_nothing_is_a_warning() -> None:
+    """Rule 2.3."""
+    (finding,) = policy({"egress": []}).findings
+    assert (finding.code, finding.severity, finding.path) == ("empty-egress", Severity.WARNING, "spec.egress")
 
 
 def test_rules_of_a_direction_that_policy_types_leaves_out_do_not_count() -> None:

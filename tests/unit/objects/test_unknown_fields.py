@@ -6,6 +6,7 @@ import pytest
 
 from controller.objects.decode_policy import decode_policy
 from controller.objects.findings import Severity
+from controller.objects.kinds import Direction
 from controller.objects.labels import EVERYTHING
 from tests.unit.objects.writing import manifest, policy
 
@@ -54,7 +55,7 @@ def spec_with(path: str, extra: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_a_field_whose_loss_widens_the_policy_is_an_error(path: str, field: str, remedy: str) -> None:
-    (finding,) = policy(spec_with(path, {field: "x"})).findings
+    finding, *_ = policy(spec_with(path, {field: "x"})).findings
     assert (finding.code, finding.severity) == ("unknown-field-widens", Severity.ERROR)
     assert (finding.path, finding.remedy) == (f"{path}.{field}", remedy)
 
@@ -85,14 +86,35 @@ def test_known_fields_of_the_metadata_and_the_status_are_fine() -> None:
     assert found.findings == ()
 
 
-def test_dropping_is_what_the_api_server_does() -> None:
-    """`podSelector: {app: web}` selects every pod, and says so."""
-    assert policy({"podSelector": {"app": "web"}}).pod_selector == EVERYTHING
+def test_a_pod_selector_with_an_unknown_field_isolates_every_pod_and_allows_nothing() -> None:
+    """`podSelector: {app: web}` would select every pod once `app` is dropped (rule 2.63)."""
+    found = policy({"podSelector": {"app": "web"}, "ingress": [{}]})
+    assert (found.pod_selector, found.ingress) == (EVERYTHING, ())
 
 
-def test_a_rule_with_only_unknown_fields_allows_everything_as_in_the_api_server() -> None:
-    (rule,) = policy({"egress": [{"from": [{"podSelector": {}}]}]}).egress
-    assert (rule.peers, rule.ports) == (None, None)
+def test_a_rule_with_an_unknown_field_allows_nothing() -> None:
+    """`egress: [{from: ...}]` would be `- {}`, allow everything, once `from` is dropped (rule 2.63)."""
+    found = policy({"egress": [{"from": [{"podSelector": {}}]}, {"ports": [{"port": 53}]}]})
+    assert [rule.index for rule in found.egress] == [1]
+    assert Direction.EGRESS in found.directions
+
+
+@pytest.mark.parametrize("field", ["egres", "policyType", "podSelecter"])
+def test_an_unknown_field_of_the_spec_isolates_both_directions_and_allows_nothing(field: str) -> None:
+    found = policy({field: [], "ingress": [{}]})
+    assert set(found.directions) == set(Direction)
+    assert found.ingress == found.egress == ()
+
+
+def test_a_block_with_an_unknown_field_matches_nobody() -> None:
+    block = {"cidr": "10.0.0.0/8", "excepts": ["10.1.0.0/16"]}
+    (rule,) = policy({"ingress": [{"from": [{"ipBlock": block}]}]}).ingress
+    assert rule.peers == ()
+
+
+def test_a_port_with_an_unknown_field_matches_no_port() -> None:
+    (rule,) = policy({"ingress": [{"ports": [{"protocol": "TCP", "prot": 80}]}]}).ingress
+    assert rule.ports == ()
 
 
 def test_a_peer_with_only_unknown_fields_matches_nobody() -> None:

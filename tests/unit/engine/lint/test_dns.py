@@ -77,6 +77,14 @@ def test_the_port_is_the_one_the_server_listens_on() -> None:  # rule 2.31
     assert not found(isolated(allowed, built=built), "dns-cut")
 
 
+def test_a_server_is_known_by_its_name_too() -> None:
+    built = shop().pod("openshift-dns/dns-default-x", ports=["dns:5353/UDP", "dns-tcp:5353"])
+    assert (
+        "port 5353/UDP of openshift-dns/dns-default-x"
+        in the_finding(isolated(TO_DB, built=built), "dns-cut").message
+    )
+
+
 def test_dns_to_an_address_is_noted_as_it_may_be_a_resolver_outside() -> None:  # rules 2.48, 2.49
     built = isolated({"to": [block("10.96.0.10/32")], "ports": [UDP, TCP]})
     assert is_noted(built, "dns-by-address")

@@ -1,0 +1,147 @@
+"""A difference in few lines, each with the policies it comes from.
+
+This is what `podgate diff` shows to people and to CI systems; only its JSON lists every pair.
+"""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from controller.cli.output.parties import Picture, picture
+from controller.cli.output.summary import Line, legend, range_notes, summarise
+from controller.engine.causes import Cause, Causes
+from controller.engine.connections import ConnectionSet
+from controller.engine.difference import Change, Difference
+from controller.engine.matrix import Pair, pod_id
+from controller.objects.findings import Source
+
+_SAMPLES = 3
+
+
+class Reviewed(Struct, frozen=True):
+    """The change of one pair with the policies it comes from."""
+
+    change: Change
+    added_by: tuple[Cause, ...] = ()
+    removed_by: tuple[Cause, ...] = ()
+
+
+class Entry(Struct, frozen=True):
+    """One line: what every pair of `source` and `destination` gained, or lost if not `added`, and why.
+
+    Without causes the pods at `source` or `destination` came or went; `place` is where such a pod is written.
+    """
+
+    added: bool
+    source: str
+    destination: str
+    connections: ConnectionSet
+    causes: tuple[Cause, ...] = ()
+    place: Source = Source()
+
+    @property
+    def sign(self) -> str:
+        """`+` or `-`."""
+        return "+" if self.added else "-"
+
+
+class Report(Struct, frozen=True):
+    """All that is said about a difference. `notes` explain the words and ranges that the entries use."""
+
+    found: Difference
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def headline(self) -> str:
+        """`2 connections added, 1 removed; 1 pod added`."""
+        added = sum(bool(change.added) for change in self.found.changes)
+        removed = sum(bool(change.removed) for change in self.found.changes)
+        texts = [_counts("connection", added, removed)]
+        texts.append(_counts("pod", len(self.found.pods_added), len(self.found.pods_removed)))
+        return "; ".join(text for text in texts if text) or "no difference in connectivity"
+
+
+def review(found: Difference, causes: Causes) -> list[Reviewed]:
+    """The changes of a difference with their causes."""
+    return [
+        Reviewed(
+            change,
+            causes.of_added(change) if change.added else (),
+            causes.of_removed(change) if change.removed else (),
+        )
+        for change in found.changes
+    ]
+
+
+def report_of(found: Difference, causes: Causes) -> Report:
+    """The difference in few lines, those that come from the same policies together."""
+    entries: list[Entry] = []
+    notes: dict[str, None] = {}
+    for added in (False, True):
+        drawn = _drawing(found, added=added)
+        lines = summarise(drawn)
+        entries += _entries(found, causes, drawn, lines, added=added)
+        notes.update(dict.fromkeys([*legend(lines), *_ranges(found, drawn)]))
+    entries.sort(key=lambda entry: (not entry.causes, sorted({cause.policy for cause in entry.causes})))
+    return Report(found, tuple(entries), tuple(notes))
+
+
+def _drawing(found: Difference, *, added: bool) -> Picture[ConnectionSet]:
+    """What was added, or removed, as a picture of the pods of both sides."""
+    pods = {pod.key: pod for pod in (*found.old.pods, *found.new.pods)}
+    sets = (
+        ((change.source, change.destination), change.added if added else change.removed)
+        for change in found.changes
+    )
+    everybody = [pods[key] for key in sorted(pods)]
+    return picture(everybody, found.new.externals, {pair: label for pair, label in sets if label})
+
+
+def _entries(
+    found: Difference,
+    causes: Causes,
+    drawn: Picture[ConnectionSet],
+    lines: list[Line[ConnectionSet]],
+    *,
+    added: bool,
+) -> Iterator[Entry]:
+    changes = {(change.source, change.destination): change for change in found.changes}
+    look_up = causes.of_added if added else causes.of_removed
+    places = {pod_id(pod): pod.source for pod in (*found.pods_added, *found.pods_removed)}
+    for line in lines:
+        pairs = [pair for pair in _some_pairs(line, drawn) if pair in changes]
+        why = {cause for pair in pairs for cause in look_up(changes[pair])}
+        place = next((places[ident] for pair in pairs for ident in pair if ident in places), Source())
+        ends = (line.source.title, line.destination.title)
+        yield Entry(added, *ends, line.label, tuple(sorted(why)), place)
+
+
+def _some_pairs(line: Line[ConnectionSet], drawn: Picture[ConnectionSet]) -> Iterator[Pair]:
+    """Pairs of a line: enough to have every source and every destination in several.
+
+    A policy speaks for one end, so these know the causes of all pairs; there may be 100,000.
+    """
+    sources, destinations = (
+        [ident for number in unit.numbers for ident in drawn.parties[number].members]
+        for unit in (line.source, line.destination)
+    )
+    for shift in range(_SAMPLES):
+        for place in range(max(len(sources), len(destinations))):
+            yield sources[place % len(sources)], destinations[(place + shift) % len(destinations)]
+
+
+def _ranges(found: Difference, drawn: Picture[ConnectionSet]) -> Iterator[str]:
+    used = sorted({number for pair in drawn.edges for number in pair})
+    return range_notes(found.new.externals, Picture(drawn.parties, drawn.edges, tuple(used)))
+
+
+def _counts(what: str, added: int, removed: int) -> str:
+    """`2 pods added, 1 removed`, "" for none."""
+    counts = [f"{count} {word}" for count, word in ((added, "added"), (removed, "removed")) if count]
+    if not counts:
+        return ""
+    first = added or removed
+    noun = what if first == 1 else f"{what}s"
+    number, _, rest = ", ".join(counts).partition(" ")
+    return f"{number} {noun} {rest}"
