@@ -18,15 +18,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import population
 from msgspec.structs import replace
 
 from controller.dataplane.compile import compile_node
 from controller.dataplane.render import render_rules, render_sets
 from controller.engine.resolve import Resolver
 from controller.objects.kinds import Namespace
+from hack.bench import population
 
 DENSE_NODE = 110
 ROUNDS = 200
@@ -149,11 +149,7 @@ def _print_table(results: list[dict[str, float]]) -> None:
     print("|" + "---:|" * len(_COLUMNS))
     for result in results:
         cells = (result[name] for name in _COLUMNS)
-        print(
-            "| "
-            + " | ".join(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells)
-            + " |"
-        )
+        print("| " + " | ".join(f"{cell:.3f}" if cell % 1 else str(int(cell)) for cell in cells) + " |")
 
 
 if __name__ == "__main__":

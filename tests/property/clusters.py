@@ -181,7 +181,9 @@ def clusters(draw: st.DrawFn, max_pods: int = 6, max_policies: int = 4) -> Clust
     return Cluster(
         namespaces=tuple(draw(namespaces(name)) for name in NAMESPACES if draw(st.integers(0, 14)) != 14),
         pods=tuple(draw(pods(f"pod-{place}")) for place in range(draw(st.integers(2, max_pods)))),
-        policies=tuple(draw(policies(f"policy-{place}")) for place in range(draw(st.integers(1, max_policies)))),
+        policies=tuple(
+            draw(policies(f"policy-{place}")) for place in range(draw(st.integers(1, max_policies)))
+        ),
         nodes=tuple(
             Node(name=name, ips=node_ips(name), pod_cidrs=(parse_cidr(f"10.0.{NODES.index(name)}.0/24"),))
             for name in NODES
@@ -203,5 +205,10 @@ def addresses_of_interest(cluster: Cluster) -> list[str]:
 
 
 def _edges(block: Cidr) -> list[str]:
-    values = {block.first, block.last, max(block.first - 1, 0), min(block.last + 1, 2 ** BITS[block.family] - 1)}
+    values = {
+        block.first,
+        block.last,
+        max(block.first - 1, 0),
+        min(block.last + 1, 2 ** BITS[block.family] - 1),
+    }
     return [format_address(block.family, value) for value in values]

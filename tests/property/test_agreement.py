@@ -1,16 +1,10 @@
-"""The central test: the policy's text and the compiled rules give one verdict, for every policy set and every packet."""
+"""The central test: the policies' text and the compiled rules give one verdict, whatever policies and packets."""
 
 import itertools
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from clusters import PORTS, addresses_of_interest, clusters
 
 from controller.dataplane.settings import Settings
 from controller.dataplane.walk import Network
@@ -18,6 +12,7 @@ from controller.engine.endpoints import Endpoint
 from controller.engine.evaluate import Evaluator
 from controller.engine.resolve import Resolver
 from controller.objects.kinds import Cluster, Protocol
+from tests.property.clusters import PORTS, addresses_of_interest, clusters
 
 ICMP = {4: 1, 6: 58}
 

@@ -1,20 +1,15 @@
-"""The resolver after any sequence of changes is the resolver built from the result; and what it reports as changed is what changed."""
+"""After any changes the resolver is the one built from the result; what it reports as changed is what changed."""
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from clusters import NAMESPACES, NODES, namespaces, pods, policies
 
 from controller.engine.changes import GroupRef, Member
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import NamedPortGroup, NodeView
 from controller.objects.kinds import Cluster, Namespace, NetworkPolicy, Pod
+from tests.property.clusters import NAMESPACES, NODES, namespaces, pods, policies
 
 POD_NAMES = ("a", "b", "c", "d")
 POLICY_NAMES = ("p", "q", "r")
@@ -83,7 +78,9 @@ def membership(resolver: Resolver) -> dict[GroupRef, frozenset[Member]]:
 
 
 @given(st.lists(changes(), min_size=1, max_size=30))
-def test_incremental_resolve_equals_resolve_from_scratch(events: list[Callable[[Resolver, Objects], None]]) -> None:
+def test_incremental_resolve_equals_resolve_from_scratch(
+    events: list[Callable[[Resolver, Objects], None]],
+) -> None:
     resolver, objects = Resolver(), Objects()
     for event in events:
         event(resolver, objects)
@@ -105,7 +102,11 @@ def test_reported_changes_are_the_difference_between_before_and_after(
         changed = resolver.take_changes()
         _assert_members_explained(before, membership(resolver), changed.members)
         for node, view in views(resolver).items():
-            if (view.pods, view.rulesets, view.known) != (seen[node].pods, seen[node].rulesets, seen[node].known):
+            if (view.pods, view.rulesets, view.known) != (
+                seen[node].pods,
+                seen[node].rulesets,
+                seen[node].known,
+            ):
                 assert node in changed.nodes
 
 
@@ -121,7 +122,9 @@ def _assert_members_explained(
 
 
 @given(st.lists(changes(), min_size=1, max_size=20))
-def test_putting_the_same_objects_again_changes_nothing(events: list[Callable[[Resolver, Objects], None]]) -> None:
+def test_putting_the_same_objects_again_changes_nothing(
+    events: list[Callable[[Resolver, Objects], None]],
+) -> None:
     resolver, objects = Resolver(), Objects()
     for event in events:
         event(resolver, objects)
@@ -132,7 +135,9 @@ def test_putting_the_same_objects_again_changes_nothing(events: list[Callable[[R
 
 
 @given(st.lists(changes(), min_size=1, max_size=20))
-def test_removing_every_object_leaves_nothing_behind(events: list[Callable[[Resolver, Objects], None]]) -> None:
+def test_removing_every_object_leaves_nothing_behind(
+    events: list[Callable[[Resolver, Objects], None]],
+) -> None:
     resolver, objects = Resolver(), Objects()
     for event in events:
         event(resolver, objects)

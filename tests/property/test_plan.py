@@ -1,4 +1,4 @@
-"""A plan leads from the old ruleset to the new one, and no packet is treated worse, or better, than both of them would on the way."""
+"""A plan leads from old to new, and on the way treats no packet worse, or better, than both of them would."""
 
 import itertools
 from collections.abc import Iterator
@@ -131,13 +131,13 @@ def crowds(draw: st.DrawFn) -> Cluster:
 
 def _crowd_policy(role: str, direction: Direction, peer: str) -> NetworkPolicy:
     rule = PolicyRule(0, (Peer(0, LabelSelector.of({"app": peer})),))
-    rules = {"ingress": (rule,)} if direction is Direction.INGRESS else {"egress": (rule,)}
     return NetworkPolicy(
         namespace="shop",
         name=f"{role}-{direction}-{peer}".lower(),
         pod_selector=LabelSelector.of({"app": role}),
         directions=(direction,),
-        **rules,
+        ingress=(rule,),
+        egress=(rule,),
     )
 
 

@@ -110,7 +110,7 @@ def _entries(
     look_up = causes.of_added if added else causes.of_removed
     places = {pod_id(pod): pod.source for pod in (*found.pods_added, *found.pods_removed)}
     for line in lines:
-        pairs = [pair for pair in _some_pairs(line, drawn) if pair in changes]
+        pairs = [pair for pair in dict.fromkeys(_some_pairs(line, drawn)) if pair in changes]
         why = {cause for pair in pairs for cause in look_up(changes[pair])}
         place = next((places[ident] for pair in pairs for ident in pair if ident in places), Source())
         ends = (line.source.title, line.destination.title)

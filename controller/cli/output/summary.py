@@ -138,6 +138,6 @@ def _uniform_pairs(picture: Picture[Label], source: Unit, destination: Unit) -> 
 
 
 def _is_unspoken(first: Party, second: Party) -> bool:
-    if first is second:
-        return len(first.members) == 1
-    return first.place is Place.OUTSIDE and second.place is Place.OUTSIDE
+    if first.place is Place.OUTSIDE and second.place is Place.OUTSIDE:
+        return True
+    return first is second and len(first.members) == 1
