@@ -17,7 +17,7 @@ from controller.engine.evaluate import Evaluator
 from controller.engine.resolve import Resolver
 from controller.objects.kinds import Cluster
 from tests.kernel.netlab import Lab
-from tests.kernel.probing import Outcome, Probe
+from tests.kernel.probing import PATIENCE, Outcome, Probe
 from tests.kernel.rules import Backend, Service
 
 _ICMP = {4: 1, 6: 58}
@@ -89,9 +89,9 @@ class Trial:
         ]
         assert not wrong, "\n".join(map(str, wrong))
 
-    def judge(self, probes: Sequence[Probe]) -> list[Judgement]:
+    def judge(self, probes: Sequence[Probe], patience: float = PATIENCE) -> list[Judgement]:
         """What each judge says of each probe."""
-        outcomes = self.lab.outcomes(probes)
+        outcomes = self.lab.outcomes(probes, patience)
         return [
             Judgement(probe, *self._foretell(probe), outcome)
             for probe, outcome in zip(probes, outcomes, strict=True)

@@ -1,4 +1,4 @@
-"""The central test: the policies' text and the compiled rules give one verdict, whatever policies and packets."""
+"""The central test: policies as text and as compiled rules give one verdict, for any cluster and packet."""
 
 import itertools
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""After any changes the resolver is the one built from the result; what it reports as changed is what changed."""
+"""After any changes the resolver is the one built from their result, and it reports exactly what changed."""
 
 from collections.abc import Callable
 

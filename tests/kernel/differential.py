@@ -1,0 +1,95 @@
+"""One round of the differential test: a random cluster, a few hundred probes, three judges.
+
+`evaluate` reads the policies, `simulate` walks the compiled rules, the kernel lets packets pass or not. They
+share nothing but the values they start from, so what all three say is hardly wrong.
+"""
+
+from random import Random
+
+import msgspec
+from msgspec import Struct
+
+from controller.dataplane.settings import Settings
+from controller.objects.kinds import Cluster
+from tests.kernel.namespaces import CommandError
+from tests.kernel.probing import Outcome
+from tests.kernel.random_clusters import Draw
+from tests.kernel.rules import Service
+from tests.kernel.sockets import End
+from tests.kernel.trial import Judgement, Trial
+
+SETTINGS = (
+    Settings(),
+    Settings(gates=(4, 6), bucket_size=1, inline_blocks=1),
+    Settings(gates=(), hairpin_by_bpf=False, bucket_size=2),
+)
+"""The choices that change the rules and must not change a verdict."""
+
+_VIRTUAL = {4: "10.96.0.10", 6: "fd00:10:96::a"}
+_PATIENCE = 1.0
+
+
+class Round(Struct, frozen=True):
+    """What came of a round: how many probes, how many were allowed, and those about which the judges differ.
+
+    `late` are probes that only a second, more patient attempt got through: the machine was busy.
+    """
+
+    seed: str
+    probes: int
+    allowed: int
+    late: int
+    faults: tuple[Judgement, ...]
+    cluster: Cluster
+
+    def __str__(self) -> str:
+        """For people: what is wrong, and about which policies."""
+        lines = [f"round {self.seed}: {len(self.faults)} of {self.probes} probes are judged differently"]
+        lines += [f"  {fault}" for fault in self.faults]
+        lines += [f"  {_text(each)}" for each in (*self.cluster.policies, *self.cluster.pods)]
+        return "\n".join(lines)
+
+
+def play(trial: Trial, seed: str, probes: int = 300) -> Round:
+    """Play one round. The same seed plays the same round again. Raises CommandError for rules that do not load."""
+    draw = Draw(seed, trial.lab.plan)
+    cluster = draw.cluster()
+    try:
+        trial.enforce(cluster, Random(seed).choice(SETTINGS))  # noqa: S311  to be repeatable is the point
+    except CommandError as error:
+        error.add_note(f"in round {seed}")
+        raise
+    services = _services(draw)
+    trial.serve(*services)
+    judgements = trial.judge(draw.probes(cluster, probes, {each.address: each.port for each in services}))
+    faults = [judgement for judgement in judgements if not judgement.agrees]
+    remaining = _again(trial, faults)
+    return Round(
+        seed,
+        probes=len(judgements),
+        allowed=sum(judgement.evaluate for judgement in judgements),
+        late=len(faults) - len(remaining),
+        faults=tuple(remaining),
+        cluster=cluster,
+    )
+
+
+def _services(draw: Draw) -> list[Service]:
+    """A Service in front of some pod."""
+    place = draw.pod_place()
+    return [
+        Service(_VIRTUAL[family], 80, End(place.name, address), 8080)
+        for family, address in place.addresses.items()
+    ]
+
+
+def _again(trial: Trial, faults: list[Judgement]) -> list[Judgement]:
+    """What stays wrong when the silent probes are tried again; an answer that should not be stays one."""
+    silent = [fault.probe for fault in faults if fault.kernel is Outcome.SILENT]
+    answered = [fault for fault in faults if fault.kernel is not Outcome.SILENT]
+    return answered + [each for each in trial.judge(silent, _PATIENCE) if not each.agrees]
+
+
+def _text(value: Struct) -> str:
+    found = {name: each for name, each in msgspec.structs.asdict(value).items() if each}
+    return f"{type(value).__name__.lower()} {msgspec.json.encode(found).decode()}"

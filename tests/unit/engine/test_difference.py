@@ -1,0 +1,163 @@
+"""What counts as a difference of two clusters, and which policies it is put down to."""
+
+from controller.engine.causes import Act, Cause, Causes, Edit
+from controller.engine.connections import EVERYTHING, NOTHING, ConnectionSet
+from controller.engine.difference import Change, Difference, difference
+from controller.objects.kinds import Protocol
+from tests.unit.builder import ClusterBuilder, block, cluster, in_namespace, labels, port
+
+OPEN = cluster().ns("shop").pod("shop/web", labels={"app": "web"}).pod("shop/db", labels={"app": "db"})
+DENY = {"podSelector": labels(app="db"), "policyTypes": ["Ingress"]}
+TCP_80 = ConnectionSet.of([(Protocol.TCP, 80, 80)])
+
+
+def allow(*ports: int) -> dict[str, object]:
+    return {"podSelector": labels(app="db"), "ingress": [{"ports": [port(number) for number in ports]}]}
+
+
+def differ(old: ClusterBuilder, new: ClusterBuilder) -> Difference:
+    return difference(old.build(), new.build())
+
+
+def changes(old: ClusterBuilder, new: ClusterBuilder) -> dict[tuple[str, str], Change]:
+    return {(each.source, each.destination): each for each in differ(old, new).changes}
+
+
+def causes(
+    old: ClusterBuilder, new: ClusterBuilder, pair: tuple[str, str] = ("shop/web", "shop/db")
+) -> list[Cause]:
+    before, after = old.build(), new.build()
+    found = difference(before, after)
+    change = next(each for each in found.changes if (each.source, each.destination) == pair)
+    looked_up = Causes(before, after, found)
+    return [*looked_up.of_removed(change), *looked_up.of_added(change)]
+
+
+def said(found: list[Cause]) -> list[tuple[str, Edit, Act, str]]:
+    return [(cause.policy, cause.edit, cause.act, cause.path) for cause in found]
+
+
+# What differs
+
+
+def test_equal_clusters_do_not_differ() -> None:
+    assert not differ(OPEN.policy("shop/in", allow(80)), OPEN.policy("shop/in", allow(80)))
+
+
+def test_other_policies_that_mean_the_same_are_no_difference() -> None:
+    wordy = {**allow(80), "policyTypes": ["Ingress"]}
+    assert not differ(OPEN.policy("shop/in", allow(80)), OPEN.policy("shop/renamed", wordy))
+
+
+def test_a_pair_can_gain_some_ports_and_lose_others() -> None:
+    change = changes(OPEN.policy("shop/in", allow(80)), OPEN.policy("shop/in", allow(81)))[
+        "shop/web", "shop/db"
+    ]
+    assert (str(change.added), str(change.removed)) == ("81/TCP", "80/TCP")
+
+
+def test_isolation_takes_away_what_its_rules_do_not_allow() -> None:
+    found = differ(OPEN, OPEN.policy("shop/in", allow(80)))
+    assert (found.adds, found.removes) == (False, True)
+    assert all(change.removed == EVERYTHING - TCP_80 for change in found.changes)
+
+
+def test_changes_are_sorted_like_a_matrix() -> None:
+    built = OPEN.ns("bank").pod("bank/a")
+    pairs = [
+        (each.source, each.destination) for each in differ(built, built.policy("shop/deny", DENY)).changes
+    ]
+    assert pairs == [("bank/a", "shop/db"), ("shop/web", "shop/db"), ("0.0.0.0/0", "shop/db")]
+
+
+def test_the_way_of_a_pod_to_itself_is_no_change() -> None:  # rule 2.44
+    assert all(pair[0] != pair[1] for pair in changes(OPEN, OPEN.pod("shop/new")))
+
+
+def test_a_pod_on_one_side_only_is_named_and_its_connections_count() -> None:
+    found = differ(OPEN.policy("shop/deny", DENY), OPEN.policy("shop/deny", DENY).pod("shop/new"))
+    assert [pod.name for pod in found.pods_added] == ["new"]
+    assert {(each.source, each.destination) for each in found.changes} == {
+        ("shop/new", "shop/web"),
+        ("shop/web", "shop/new"),
+        ("shop/db", "shop/new"),
+        ("shop/new", "0.0.0.0/0"),
+        ("0.0.0.0/0", "shop/new"),
+    }
+
+
+def test_an_isolated_pod_that_comes_is_a_difference_without_changes() -> None:
+    deny_all = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    found = differ(OPEN.policy("shop/deny", deny_all), OPEN.policy("shop/deny", deny_all).pod("shop/new"))
+    assert found
+    assert not found.adds
+    assert not found.removes
+
+
+def test_ranges_are_cut_by_the_blocks_of_both_sides() -> None:
+    def into(cidr: str) -> ClusterBuilder:
+        return OPEN.policy("shop/in", {"podSelector": labels(app="db"), "ingress": [{"from": [block(cidr)]}]})
+
+    found = changes(into("203.0.113.0/24"), into("203.0.113.128/25"))
+    assert found["203.0.113.0/25", "shop/db"].removed == EVERYTHING
+    assert ("203.0.113.128/25", "shop/db") not in found
+
+
+# Where it comes from
+
+
+def test_a_new_policy_that_isolates_is_the_cause() -> None:
+    assert said(causes(OPEN, OPEN.policy("shop/deny", DENY))) == [("shop/deny", Edit.ADDED, Act.ISOLATES, "")]
+
+
+def test_a_policy_that_is_gone_no_longer_isolates() -> None:
+    assert said(causes(OPEN.policy("shop/deny", DENY), OPEN)) == [
+        ("shop/deny", Edit.REMOVED, Act.NO_LONGER_ISOLATES, "")
+    ]
+
+
+def test_a_rule_that_allows_more_is_the_cause_and_not_the_policy_that_isolates() -> None:
+    old, new = (OPEN.policy("shop/deny", DENY).policy("shop/in", allow(*ports)) for ports in ([80], [80, 81]))
+    assert said(causes(old, new)) == [("shop/in", Edit.CHANGED, Act.ALLOWS, "spec.ingress[0]")]
+
+
+def test_a_rule_that_allows_less_is_the_cause() -> None:
+    old, new = (OPEN.policy("shop/in", allow(*ports)) for ports in ([80, 81], [80]))
+    assert said(causes(old, new)) == [("shop/in", Edit.CHANGED, Act.NO_LONGER_ALLOWS, "spec.ingress[0]")]
+
+
+def test_only_the_end_that_changed_its_mind_is_asked() -> None:
+    out = {"podSelector": labels(app="web"), "policyTypes": ["Egress"], "egress": [{"ports": [port(80)]}]}
+    old = OPEN.policy("shop/out", out).policy("shop/deny", DENY)
+    assert said(causes(old, old.policy("shop/in", allow(80)))) == [
+        ("shop/in", Edit.ADDED, Act.ALLOWS, "spec.ingress[0]")
+    ]
+
+
+def test_where_labels_changed_the_policies_are_named_as_unchanged() -> None:
+    old = OPEN.policy("shop/deny", DENY)
+    new = old.pod("shop/db", labels={"app": "other"})
+    assert said(causes(old, new)) == [("shop/deny", Edit.UNCHANGED, Act.NO_LONGER_ISOLATES, "")]
+
+
+def test_a_pod_that_comes_says_it_all() -> None:
+    old = OPEN.policy("shop/deny", {"podSelector": labels(app="new"), "ingress": [{}]})
+    assert causes(old, old.pod("shop/new", labels={"app": "new"}), ("shop/web", "shop/new")) == []
+
+
+def test_a_namespace_that_is_relabelled_points_at_the_rule_that_lost_it() -> None:
+    built = (
+        OPEN.ns("bank")
+        .pod("bank/a")
+        .policy("shop/in", {"podSelector": labels(app="db"), "ingress": [{"from": [in_namespace("bank")]}]})
+    )
+    found = causes(built, built.without_ns("bank"), ("bank/a", "shop/db"))
+    assert said(found) == [
+        ("shop/in", Edit.UNCHANGED, Act.NO_LONGER_ALLOWS, "spec.ingress[0].from[0].namespaceSelector")
+    ]
+
+
+def test_nothing_is_between_pods_that_share_no_side() -> None:
+    found = changes(OPEN.pod("shop/old"), OPEN.pod("shop/new"))
+    assert ("shop/old", "shop/new") not in found
+    assert found["shop/old", "shop/web"].added == NOTHING

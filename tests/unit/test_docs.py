@@ -1,0 +1,53 @@
+"""What the documents show is what the command prints: every `$ podgate ...` of a console block is run."""
+
+import fnmatch
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples/shop/README.md"]
+_BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def _examples() -> Iterator[tuple[str, str, str]]:
+    """(document, call, what is shown below it)."""
+    for document in DOCUMENTS:
+        for block in _BLOCK.findall(document.read_text()):
+            for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+                call, _, shown = part.partition("\n")
+                if call.startswith("podgate ") and shown.strip():
+                    yield document.name, call, shown
+
+
+@pytest.mark.parametrize(("document", "call", "shown"), list(_examples()))
+def test_an_example_prints_what_the_document_shows(document: str, call: str, shown: str) -> None:
+    """A line `...` stands for any lines; the exit code of a pipe is not judged."""
+    assert document
+    program = f'"{sys.executable}" -c "from controller.cli.main import main; main()"'
+    done = subprocess.run(  # noqa: S602 - the calls of our own documents, with their pipes
+        call.replace("podgate", program, 1),
+        shell=True,
+        cwd=ROOT,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    pattern = "\n".join("*" if line == "..." else _literal(line) for line in shown.rstrip("\n").split("\n"))
+    assert fnmatch.fnmatchcase(done.stdout.rstrip("\n"), pattern), done.stdout
+
+
+def _literal(line: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in line)
+
+
+def test_the_readme_shows_every_verb_that_answers_questions() -> None:
+    calls = {call.split()[1] for document, call, _ in _examples() if document == "README.md"}
+    assert calls >= {"explain", "matrix", "diff", "lint", "render"}
