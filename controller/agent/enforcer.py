@@ -3,6 +3,9 @@
 `Enforcer` keeps no opinion of its own about the kernel: it plans from what it last read or wrote, and reads
 again whenever a step fails. The kernel is the only state, so a restart, a crash in the middle and somebody
 else's `iptables -F` are all the same case: read, plan, take the steps.
+
+One thing the kernel cannot tell: whether a change that took something away was interrupted before the new
+generation that comes last. So the first application of a process raises it, and so does one after a failure.
 """
 
 import time
@@ -62,6 +65,7 @@ class Enforcer:
         self._keep_established = keep_established
         self._sleep = sleep
         self._held: Ruleset | None = None
+        self._settled = False  # whether every connection was told of the last thing that was taken away
 
     @property
     def family(self) -> int:
@@ -88,14 +92,16 @@ class Enforcer:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def preview(self, view: NodeView) -> tuple[Step, ...]:
-        """The steps `apply` would take. Reads the kernel. Raises KernelError."""
+        """The steps that lead to the view, without the new generation that a restart alone brings.
+
+        Reads the kernel. Raises KernelError.
+        """
         self._held = self._kernel.read()
-        steps, _ = self._plan(view, self._held)
+        steps, _ = self._plan(view, self._held, settled=True)
         return steps
 
-    def expected(self, view: NodeView) -> Ruleset:
-        """What the kernel holds once the view is applied, in the generation in force. Raises KernelError."""
-        held = self._held or self._kernel.read()
+    def expected(self, view: NodeView, held: Ruleset) -> Ruleset:
+        """What the kernel should hold where it holds `held`: the view, in the generation in force."""
         return self._compile(view, installed_generation(held, self._settings.marks) or 1)
 
     def forget(self) -> None:
@@ -104,20 +110,22 @@ class Enforcer:
 
     def _attempt(self, view: NodeView) -> tuple[tuple[Step, ...], int]:
         held = self._held if self._held is not None else self._kernel.read()
-        steps, generation = self._plan(view, held)
+        steps, generation = self._plan(view, held, settled=self._settled)
         current = installed_generation(held, self._settings.marks)
         if current is None or generation < current:
             # Marks of this number may be left from an earlier installation, or from the last time round.
             self._conntrack.clear_marks(self.family, self._settings.marks.mask)
+        self._settled = self._settled and generation == current
         self._held = self._kernel.execute(held, steps)
+        self._settled = True
         return steps, generation
 
-    def _plan(self, view: NodeView, held: Ruleset) -> tuple[tuple[Step, ...], int]:
+    def _plan(self, view: NodeView, held: Ruleset, *, settled: bool) -> tuple[tuple[Step, ...], int]:
         """The steps, with a new generation if they may take something away (rule 2.59)."""
         current = installed_generation(held, self._settings.marks)
         generation = current or 1
         steps = plan(held, self._compile(view, generation))
-        if current is None or self._keep_established or not may_tighten(steps):
+        if current is None or self._keep_established or (settled and not may_tighten(steps, held)):
             return steps, generation
         generation = next_generation(current, self._settings.marks)
         return plan(held, self._compile(view, generation)), generation

@@ -5,25 +5,25 @@ generation makes every connection be judged again by its next packet. Generation
 default) and are used again: before that, no connection may carry an old mark of the same number.
 """
 
+from collections.abc import Iterable, Iterator
+
 from controller.dataplane import names
-from controller.dataplane.plan import AddEntries, FillSet, Step
-from controller.dataplane.ruleset import ConnmarkMatch, Ruleset
+from controller.dataplane.plan import AddEntries, DestroySets, FillSet, Step
+from controller.dataplane.ruleset import ConnmarkMatch, Return, Rule, Ruleset, SetConnmark, SetMatch
 from controller.dataplane.settings import MarkLayout
 
 
 def installed_generation(held: Ruleset, marks: MarkLayout) -> int | None:
-    """The generation that rules in the kernel mark with, from the first rule of our entry chain.
+    """The generation that rules in the kernel mark with; None where there is none.
 
-    None where there is none.
-
-    Marks of another layout count as none: their bits are not ours to interpret.
+    None also where they do not agree about it: somebody changed one of them, and no number can be said to be
+    unused. Marks of another layout count as none: their bits are not ours to interpret.
     """
-    for chain in held.chains:
-        if chain.name == names.ENTRY:
-            for match in (match for rule in chain.rules for match in rule.matches):
-                if isinstance(match, ConnmarkMatch) and match.mask == marks.mask and not match.negated:
-                    return match.value // (marks.deny * 2) or None
-    return None
+    chains = {chain.name: chain.rules for chain in held.chains if chain.name in _MARKING}
+    found = {value // (marks.deny * 2) for rules in chains.values() for value in _marks(rules, marks.mask)}
+    if len(found) != 1 or not any(True for _ in _marks(chains.get(names.ENTRY, ()), marks.mask)):
+        return None
+    return found.pop() or None
 
 
 def next_generation(current: int, marks: MarkLayout) -> int:
@@ -31,6 +31,33 @@ def next_generation(current: int, marks: MarkLayout) -> int:
     return current % marks.generations + 1
 
 
-def may_tighten(steps: tuple[Step, ...]) -> bool:
-    """Whether something allowed before may not be any more: anything but new entries in sets."""
-    return not all(isinstance(step, AddEntries | FillSet) for step in steps)
+def may_tighten(steps: tuple[Step, ...], held: Ruleset) -> bool:
+    """Whether something that `held` allows may not be allowed any more after the steps. O(rules)."""
+    if not all(isinstance(step, AddEntries | FillSet | DestroySets) for step in steps):
+        return True
+    # No rule refers to a set that is filled or destroyed; what a new entry does, the rules that ask say.
+    extended = {step.name for step in steps if isinstance(step, AddEntries)}
+    return bool(extended) and any(
+        match.name in extended and _closes_with(match, rule)
+        for chain in held.chains
+        for rule in chain.rules
+        for match in rule.matches
+        if isinstance(match, SetMatch)
+    )
+
+
+_MARKING = frozenset({names.ENTRY, names.NODE_ENTRY, names.DENY})
+
+
+def _marks(rules: Iterable[Rule], mask: int) -> Iterator[int]:
+    for rule in rules:
+        if isinstance(rule.target, SetConnmark) and rule.target.mask == mask:
+            yield rule.target.value
+        for match in rule.matches:
+            if isinstance(match, ConnmarkMatch) and match.mask == mask:
+                yield match.value
+
+
+def _closes_with(match: SetMatch, rule: Rule) -> bool:
+    """Whether a rule allows less the more its set holds: it denies what is in it, or allows what is not."""
+    return isinstance(rule.target, Return) is match.negated

@@ -4,6 +4,7 @@ What fails in one family never stops the other, and is reported beside what work
 is the plan's.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
@@ -13,7 +14,8 @@ from controller.agent.enforcer import Applied, Cause, Enforcer
 from controller.dataplane.compile import FAMILIES
 from controller.dataplane.kernel import Kernel, KernelError
 from controller.dataplane.plan import Step
-from controller.dataplane.ruleset import Ruleset
+from controller.dataplane.readback import SPOILT
+from controller.dataplane.ruleset import Rule, Ruleset
 from controller.dataplane.settings import DEFAULTS, Settings
 from controller.dataplane.tools import Backend, Runner, ToolError
 from controller.engine.rulesets import NodeView
@@ -84,9 +86,11 @@ class NodeEnforcement:
         ]
 
     def _mend(self, enforcer: Enforcer, view: NodeView) -> Applied:
+        kernel = self._kernels[enforcer.family]
         enforcer.forget()
+        kernel.mend_entries()  # a stray jump can keep a chain from going
         applied = enforcer.apply(view, Cause.DRIFT)
-        self._kernels[enforcer.family].raise_entries()
+        kernel.mend_entries()  # now that the right jump is there in any case
         return applied
 
     def is_alive(self) -> bool:
@@ -100,13 +104,13 @@ class NodeEnforcement:
         kernel = self._kernels[family]
         try:
             self._enforcers[family].forget()
-            held, expected = kernel.read(), self._enforcers[family].expected(view)
-            displaced = kernel.displaced()
+            survey = kernel.survey()
+            expected = self._enforcers[family].expected(view, survey.ruleset)
         except (KernelError, ToolError) as error:
-            yield Drift(family, str(error))
+            yield Drift(family, str(error).removeprefix(f"IPv{family}: "))
             return
-        yield from (Drift(family, text) for text in differences(held, expected))
-        yield from (Drift(family, f"a foreign rule stands above podgate's in {chain}") for chain in displaced)
+        yield from (Drift(family, text) for text in differences(survey.ruleset, expected))
+        yield from (Drift(family, fault) for fault in survey.faults)
 
     def _guarded(self, enforcer: Enforcer, action: Callable[[Enforcer], Applied]) -> Applied | FamilyFailure:
         try:
@@ -142,7 +146,7 @@ def differences(held: Ruleset, expected: Ruleset) -> Iterator[str]:
         elif name not in wanted:
             yield f"chain {name} should not be there"
         elif chains[name] != wanted[name]:
-            yield f"chain {name} holds {len(chains[name])} rules, not the {len(wanted[name])} it should"
+            yield f"chain {name}: {_rule_difference(chains[name], wanted[name])}"
     sets = {each.name: each for each in held.sets}
     needed = {each.name: each for each in expected.sets}
     for name in sorted(sets.keys() | needed.keys()):
@@ -152,6 +156,17 @@ def differences(held: Ruleset, expected: Ruleset) -> Iterator[str]:
             yield f"set {name} should not be there"
         else:
             yield from _entry_differences(name, set(sets[name].entries), set(needed[name].entries))
+
+
+def _rule_difference(held: tuple[Rule, ...], expected: tuple[Rule, ...]) -> str:
+    if held == SPOILT:
+        return "holds a rule that is not podgate's"
+    lacking, surplus = (
+        sum((Counter(one) - Counter(other)).values()) for one, other in ((expected, held), (held, expected))
+    )
+    if not lacking and not surplus:
+        return "its rules are in another order"
+    return f"lacks {lacking} of its {len(expected)} rules and holds {surplus} others"
 
 
 def _entry_differences(name: str, held: set[str], expected: set[str]) -> Iterator[str]:

@@ -17,7 +17,6 @@ from controller.engine.matrix import Matrix, matrix_of
 from controller.objects.kinds import Cluster
 
 _FORMATS = ("table", "json", "csv", "md", "dot", "mermaid", "html")
-_ICMP = ConnectionSet(other=True)
 
 
 @click.command("matrix")
@@ -67,7 +66,8 @@ def command(
     scope = _known(reading.cluster, namespaces)
     shown = whole.around(scope) if scope else whole
     if port is not None:
-        shown = shown.reduced_to(_wanted(port))
+        wanted, port = _wanted(port)
+        shown = shown.reduced_to(wanted)
     color = wants_color(no_color=no_color)
     click.echo(_text(shown, whole, output, port, scope, color=color), nl=False, color=color)
     return status_of(reading.findings)
@@ -82,11 +82,12 @@ def _known(cluster: Cluster, namespaces: tuple[str, ...]) -> frozenset[str]:
     return frozenset(namespaces)
 
 
-def _wanted(port: str) -> ConnectionSet:
+def _wanted(port: str) -> tuple[ConnectionSet, str]:
+    """What --port asks for, and its name in full."""
     protocol, number = parse_service(port)
     if protocol is None or number is None:
-        return _ICMP
-    return ConnectionSet.of([(protocol, number, number)])
+        return ConnectionSet(other=True), "ICMP"
+    return ConnectionSet.of([(protocol, number, number)]), f"{number}/{protocol.name}"
 
 
 def _text(

@@ -35,7 +35,7 @@ def endpoints_of(evaluator: Evaluator, text: str) -> tuple[Endpoint, ...]:
     except AddressError:
         pod = find_pod(evaluator.cluster, text)
     found = evaluator.addresses.of_pod(pod)
-    if not found and not pod.is_policed and not pod.host_network:
+    if pod.is_finished:
         raise CommandError(
             f"pod {pod.namespace}/{pod.name} has {pod.phase.lower()}: it has no traffic any more"
         )

@@ -6,13 +6,18 @@ mangle table tell; where they do not, podgate asks. Looking must not load the le
 `iptables-legacy-save` does: the kernel's own list says whether they are there.
 """
 
+import re
 from pathlib import Path
 
 from controller.dataplane.ruleset import TABLE
-from controller.dataplane.tools import Backend, Runner, ToolError, save_command
+from controller.dataplane.tools import Backend, Runner, ToolError, ToolMissingError, require, save_command
 
 HINTS = (":KUBE-IPTABLES-HINT", ":KUBE-KUBELET-CANARY")
 LEGACY_TABLES = {4: Path("/proc/net/ip_tables_names"), 6: Path("/proc/net/ip6_tables_names")}
+
+
+_INCOMPATIBLE = re.compile(r"^# Table .* is incompatible, use 'nft' tool", re.MULTILINE)
+"""What iptables-nft says, with exit code 0, of a table that nft wrote in ways iptables cannot express."""
 
 
 class BackendError(Exception):
@@ -22,8 +27,8 @@ class BackendError(Exception):
 def detect(runner: Runner) -> Backend:
     """The backend that carries kubelet's hint chains.
 
-    Where neither does: the one that has rules at all, or nft on a node without any. Raises BackendError where
-    both carry hints.
+    Where neither does: legacy if only legacy has rules at all, else nft. Raises BackendError where both carry
+    hints, and where nft cannot be read so that legacy would be a guess.
     """
     hinted = [backend for backend in Backend if _has_hint(runner, backend)]
     if len(hinted) > 1:
@@ -33,9 +38,7 @@ def detect(runner: Runner) -> Backend:
         )
     if hinted:
         return hinted[0]
-    if legacy_tables(4) and not _is_used(runner, Backend.NFT):
-        return Backend.LEGACY
-    return Backend.NFT
+    return Backend.LEGACY if _only_legacy_is_used(runner) else Backend.NFT
 
 
 def legacy_tables(family: int) -> frozenset[str]:
@@ -54,23 +57,41 @@ def saved_table(runner: Runner, backend: Backend, family: int) -> str:
     if backend is Backend.LEGACY and TABLE not in legacy_tables(family):
         return ""
     command = save_command(backend, family, TABLE)
-    result = runner.run(command)
-    if result.code or "incompatible" in result.output + result.errors:
-        raise ToolError(command, (result.errors or result.output).strip()[:500] or f"exit code {result.code}")
+    result = require(runner.run(command), command)
+    refusal = _INCOMPATIBLE.search(result.output + result.errors)
+    if refusal is not None:  # the exit code is 0 nevertheless
+        raise ToolError(command, refusal[0].lstrip("# "))
     return result.output
 
 
 def _has_hint(runner: Runner, backend: Backend) -> bool:
-    lines = (line for family in (6, 4) for line in _lines(runner, backend, family))
-    return any(line.startswith(HINTS) for line in lines)
+    for family in (6, 4):
+        try:
+            lines = saved_table(runner, backend, family).splitlines()
+        except ToolError:
+            continue  # a family that cannot be read carries no hint
+        if any(line.startswith(HINTS) for line in lines):
+            return True
+    return False
 
 
-def _is_used(runner: Runner, backend: Backend) -> bool:
-    return any(line.startswith("-A") for family in (4, 6) for line in _lines(runner, backend, family))
-
-
-def _lines(runner: Runner, backend: Backend, family: int) -> list[str]:
+def _only_legacy_is_used(runner: Runner) -> bool:
+    if not any(legacy_tables(family) and _rules(runner, Backend.LEGACY, family) for family in (4, 6)):
+        return False
     try:
-        return saved_table(runner, backend, family).splitlines()
-    except ToolError:
-        return []  # a backend that cannot be read is not the one in use
+        return not any(_rules(runner, Backend.NFT, family) for family in (4, 6))
+    except ToolMissingError:
+        return True
+    except ToolError as error:
+        # One failed call is no proof that nobody uses nft: rules in the wrong backend protect nobody.
+        raise BackendError(
+            f"no kubelet has left a hint, legacy iptables holds rules, and nft cannot be read ({error}); "
+            "say which to use with --backend nft|legacy"
+        ) from error
+
+
+def _rules(runner: Runner, backend: Backend, family: int) -> bool:
+    """Whether any table of a backend holds a rule. Raises ToolError; never creates a table."""
+    command = save_command(backend, family)
+    output = require(runner.run(command), command).output
+    return any(line.startswith("-A") for line in output.splitlines())

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from controller.dataplane import names
 from controller.dataplane.profiles import ProfileCompiler
@@ -48,6 +49,10 @@ FAMILIES = (4, 6)
 _SIDES = {Direction.EGRESS: Side.SOURCE, Direction.INGRESS: Side.DESTINATION}
 
 
+_DEEPEST = 8
+"""Digits of an address that buckets look at; more would also make names too long."""
+
+
 class _Placed(Struct, frozen=True, order=True):
     """A pod's address and the profile it goes to."""
 
@@ -70,20 +75,61 @@ def compile_family(view: NodeView, family: int, settings: Settings = DEFAULTS) -
 
     The entry chains are there even when no pod is isolated, as they carry the generation.
     """
-    profiles = ProfileCompiler(view, family, settings)
-    chains = [*_entry_chains(family, settings)]
-    sets: list[AddressSet] = []
-    for direction in Direction:
-        placed = _place_pods(view, family, direction, profiles)
-        chains += _dispatch_chains(view, family, direction, placed, settings)
-        if family in settings.gates:
-            sets.append(_gate(family, direction, placed))
-    if settings.unknown_pods_denied:
-        sets.append(_known(view, family))
-    return Ruleset(
-        family=family,
-        chains=tuple(sorted([*chains, *profiles.chains()], key=lambda chain: chain.name)),
-        sets=tuple(sorted([*sets, *profiles.sets()], key=lambda found: found.name)),
+    return NodeCompiler(family, settings).compile(view, settings.generation)
+
+
+class NodeCompiler:
+    """Compiles one family of one node again and again, and does anew only what a change can have changed.
+
+    A change of members costs the sets of those members; any other change costs a whole compilation. The
+    result is always that of `compile_family`.
+    """
+
+    def __init__(self, family: int, settings: Settings = DEFAULTS) -> None:
+        self._family = family
+        self._settings = settings
+        self._view: NodeView | None = None
+        self._profiles: ProfileCompiler | None = None
+        self._chains: list[Chain] = []
+        self._own_sets: list[AddressSet] = []
+
+    def compile(self, view: NodeView, generation: int) -> Ruleset:
+        """The ruleset of a view in a generation."""
+        if self._view is not None and self._profiles is not None and _same_but_members(self._view, view):
+            self._profiles.refresh(view)
+        else:
+            self._profiles = self._compile_all(view)
+        self._view = view
+        entries = _entry_chains(self._family, replace(self._settings, generation=generation))
+        return Ruleset(
+            family=self._family,
+            chains=tuple(sorted([*entries, *self._chains], key=lambda chain: chain.name)),
+            sets=tuple(sorted([*self._own_sets, *self._profiles.sets()], key=lambda found: found.name)),
+        )
+
+    def _compile_all(self, view: NodeView) -> ProfileCompiler:
+        family, settings = self._family, self._settings
+        profiles = ProfileCompiler(view, family, settings)
+        self._chains, self._own_sets = [], []
+        for direction in Direction:
+            placed = _place_pods(view, family, direction, profiles)
+            self._chains += _dispatch_chains(view, family, direction, placed, settings)
+            if family in settings.gates:
+                self._own_sets.append(_gate(family, direction, placed))
+        if settings.unknown_pods_denied:
+            self._own_sets.append(_known(view, family))
+        self._chains += profiles.chains()
+        return profiles
+
+
+def _same_but_members(old: NodeView, new: NodeView) -> bool:
+    return (
+        old.pods == new.pods
+        and old.rulesets == new.rulesets
+        and old.groups.keys() == new.groups.keys()
+        and old.named_ports.keys() == new.named_ports.keys()
+        and old.known == new.known
+        and old.pod_cidrs == new.pod_cidrs
     )
 
 
@@ -152,7 +198,7 @@ def _place_pods(
     return sorted(
         _Placed(value, safe_comment(f"{pod.namespace}/{pod.name}"), profiles.chain_of(pod, direction))
         for pod in view.pods
-        if direction in pod.isolated
+        if direction in pod.isolated or any(each.direction is direction for each in pod.rulesets)
         for value in _values(pod, family)
     )
 
@@ -168,9 +214,8 @@ def _dispatch_chains(
     rules = [_bucket_rule(direction, nibbles) for nibbles in sorted(split)]
     gate = [_gate_rule(family, direction)] if family in settings.gates else []
     unknown = [*_unknown_rules(view, family, direction)] if settings.unknown_pods_denied else []
-    # Behind the buckets unknown pods cost isolated ones nothing; a gate would let them out, so there they
-    # come first.
-    ordered = [*unknown, *gate, *rules] if gate else [*rules, *unknown]
+    # Unknown pods first: behind a gate or in a bucket of an isolated pod they would never be asked.
+    ordered = [*unknown, *gate, *rules]
     yield Chain(names.dispatch(direction), tuple(ordered))
     for nibbles, members in split.items():
         yield from _bucket_chains(family, direction, nibbles, members, settings)
@@ -181,7 +226,7 @@ def _bucket_chains(
 ) -> Iterator[Chain]:
     name = names.bucket(direction, nibbles)
     distinct = len({member.value for member in members})
-    if distinct <= settings.bucket_size:
+    if distinct <= settings.bucket_size or len(nibbles) == _DEEPEST:
         yield Chain(name, tuple(_pod_rules(family, direction, members, settings)))
         return
     split = _split(members, depth=len(nibbles))

@@ -7,25 +7,20 @@ chains, its own jumps and its own sets are ever touched or parsed.
 
 import time
 from collections.abc import Callable, Iterable
-from functools import reduce
-from itertools import groupby
+
+from msgspec import Struct
 
 from controller.dataplane import names
 from controller.dataplane.backend import legacy_tables, saved_table
-from controller.dataplane.edits import DeleteRule, EnterRule
-from controller.dataplane.parse import ParseError, parse_rules, parse_sets
+from controller.dataplane.parse import ParseError, parse_sets
 from controller.dataplane.plan import AddEntries, Commit, DestroySets, FillSet, RemoveEntries, Step, advance
+from controller.dataplane.readback import entries, read_table
 from controller.dataplane.ruleset import TABLE, Ruleset
-from controller.dataplane.setlink import SetLink, SetLinkError
-from controller.dataplane.steps_text import (
-    commit_text,
-    displaced_entries,
-    entries_text,
-    fill_text,
-    removal_text,
-)
+from controller.dataplane.setlink import SetLink
+from controller.dataplane.steps_text import commit_text, entries_text, entry_text, fill_text, removal_text
 from controller.dataplane.tools import Backend, Runner, ToolError, list_command, require, restore_command
-from controller.dataplane.validity import is_own_set
+from controller.dataplane.validity import RulesetError, is_own_set
+from controller.dataplane.words import UnreadableError
 
 ATTEMPTS = 5
 FIRST_PAUSE = 0.02
@@ -45,53 +40,74 @@ class KernelError(Exception):
     """
 
 
+class Survey(Struct, frozen=True):
+    """What of ours is in the kernel, and what is wrong beside it, in words, where it leads to our chains."""
+
+    ruleset: Ruleset
+    faults: tuple[str, ...] = ()
+
+
 class Kernel:
-    """The kernel's tables of one family, seen through one backend."""
+    """The kernel's tables of one family, seen through one backend.
+
+    `open_link` opens the channel to the sets; where it cannot (OSError), `ipset restore` does its work.
+    """
 
     def __init__(
-        self, family: int, backend: Backend, runner: Runner, sleep: Callable[[float], None] = time.sleep
+        self,
+        family: int,
+        backend: Backend,
+        runner: Runner,
+        sleep: Callable[[float], None] = time.sleep,
+        open_link: Callable[[], SetLink] = SetLink,
     ) -> None:
         self.family = family
         self.backend = backend
         self._runner = runner
         self._sleep = sleep
+        self._open_link = open_link
         self._link: SetLink | None = None
 
     def execute(self, held: Ruleset, steps: Iterable[Step]) -> Ruleset:
         """Take the steps, in order, from what the kernel holds; returns what it holds then.
 
         Raises KernelError at the first step that fails after its retries: read the kernel before planning
-        again.
+        again. A set that somebody else still uses is left where it is, and found again by the next reading.
         """
-        for filling, group in groupby(steps, key=_is_fill):
-            for batch in [tuple(group)] if filling else ((step,) for step in group):
-                try:
-                    self._take(held, batch)
-                except (ToolError, SetLinkError) as error:
-                    raise KernelError(f"IPv{self.family} {type(batch[0]).__name__}: {error}") from error
-                held = reduce(advance, batch, held)
+        for step in steps:
+            try:
+                self._take(held, step)
+            except (ToolError, OSError, RulesetError, UnreadableError) as error:
+                self.close()  # an answer may still be under way on it
+                raise KernelError(f"IPv{self.family} {type(step).__name__}: {error}") from error
+            held = advance(held, step)
         return held
 
     def read(self) -> Ruleset:
-        """What of ours is there.
+        """What of ours is there. Raises KernelError where it cannot be read at all."""
+        return self.survey().ruleset
 
-        Raises KernelError where it cannot be read, or is nothing podgate ever writes.
+    def survey(self) -> Survey:
+        """What of ours is there, and whether packets get to it. Raises as `read` does.
+
+        A chain of ours that holds what podgate never writes is there with rules that equal none.
         """
         try:
-            chains = parse_rules(saved_table(self._runner, self.backend, self.family), self.family)
-            return Ruleset(self.family, chains, parse_sets(self._saved_sets(), self.family))
+            saved = saved_table(self._runner, self.backend, self.family)
+            found = read_table(saved, self.family)
+            ruleset = Ruleset(self.family, found.chains, parse_sets(self._saved_sets(), self.family))
         except (ToolError, ParseError) as error:
             raise KernelError(f"IPv{self.family}: {error}") from error
-
-    def displaced(self) -> tuple[str, ...]:
-        """The chains of others in which a foreign rule stands above our jump. Raises KernelError."""
-        try:
-            return displaced_entries(saved_table(self._runner, self.backend, self.family))
-        except ToolError as error:
-            raise KernelError(f"IPv{self.family}: {error}") from error
+        strays = (f"a rule that is not podgate's leads into its chains: {line}" for line in found.strays)
+        displaced = (
+            f"a foreign rule stands above podgate's in {entry.chain}"
+            for entry in entries(saved)
+            if not entry.first
+        )
+        return Survey(ruleset, (*strays, *displaced))
 
     def is_alive(self) -> bool:
-        """The canary: our jumps and our entry chain are there, at 2 to 6 ms.
+        """The canary: our jump and our entry chain are there, at 2 to 6 ms.
 
         Raises KernelError where nobody answers.
         """
@@ -102,8 +118,10 @@ class Kernel:
             found = [self._runner.run(command) for command in commands]
         except ToolError as error:
             raise KernelError(f"IPv{self.family}: {error}") from error
-        jump, judge = (result.output.split() if not result.code else [] for result in found)
-        return names.ENTRY in jump and "CONNMARK" in judge
+        forward, judge = ([] if result.code else result.output.splitlines() for result in found)
+        return any(line.endswith(f" -j {names.ENTRY}") for line in forward) and any(
+            " -j CONNMARK " in line for line in judge
+        )
 
     def clear_rules(self) -> None:
         """Remove our jumps and chains, in one transaction, by their names alone. Raises KernelError."""
@@ -117,18 +135,29 @@ class Kernel:
     def clear_sets(self) -> None:
         """Destroy our sets; no rule of any backend may refer to them any more. Raises KernelError."""
         try:
-            self._destroy(self._own_sets())
+            busy = self._destroy(self._own_sets())
         except ToolError as error:
             raise KernelError(f"IPv{self.family}: {error}") from error
+        if busy:
+            raise KernelError(f"IPv{self.family}: somebody else uses the sets {', '.join(busy)}")
 
-    def raise_entries(self) -> None:
-        """Put our jumps above foreign rules again, where they are not. Raises KernelError."""
-        for chain in self.displaced():
-            jump = next(rules.rules[0] for rules in self.read().chains if rules.name == chain)
-            try:
-                self._commit(commit_text((DeleteRule(chain, jump), EnterRule(chain, jump)), self.family))
-            except ToolError as error:
-                raise KernelError(f"IPv{self.family}: {error}") from error
+    def mend_entries(self) -> bool:
+        """Have each entry lead to us by one jump, above all foreign rules; returns whether it had to be done.
+
+        Which jump is right is what `read` reads, so apply first. Raises KernelError.
+        """
+        mended = False
+        try:
+            saved = saved_table(self._runner, self.backend, self.family)
+            strays = read_table(saved, self.family).strays
+            for entry in entries(saved):
+                right = [line for line in entry.jumps if line not in strays]
+                if right and not (entry.first and len(entry.jumps) == 1):
+                    self._commit(entry_text(entry, right[0]))
+                    mended = True
+        except (ToolError, ParseError) as error:
+            raise KernelError(f"IPv{self.family}: {error}") from error
+        return mended
 
     def exists(self) -> bool:
         """Whether the backend has the table at all; asking never creates it."""
@@ -140,16 +169,14 @@ class Kernel:
             self._link.close()
             self._link = None
 
-    def _take(self, held: Ruleset, batch: tuple[Step, ...]) -> None:
-        """One step; or several new sets, which one process can make, as nothing refers to them yet."""
-        match batch[0]:
-            case FillSet():
-                fills = (step for step in batch if isinstance(step, FillSet))
-                self._restore_sets("".join(fill_text(step.set, self.family) for step in fills))
-            case AddEntries(name, entries):
-                self._change_entries(held, name, "add", entries)
-            case RemoveEntries(name, entries):
-                self._change_entries(held, name, "del", entries)
+    def _take(self, held: Ruleset, step: Step) -> None:
+        match step:
+            case FillSet(each):
+                self._restore_sets(fill_text(each, self.family))
+            case AddEntries(name, changed):
+                self._change_entries(held, name, "add", changed)
+            case RemoveEntries(name, changed):
+                self._change_entries(held, name, "del", changed)
             case Commit(edits):
                 self._commit(commit_text(edits, self.family))
             case DestroySets(obsolete):
@@ -170,24 +197,24 @@ class Kernel:
 
     # Sets
 
-    def _change_entries(self, held: Ruleset, name: str, verb: str, entries: tuple[str, ...]) -> None:
+    def _change_entries(self, held: Ruleset, name: str, verb: str, changed: tuple[str, ...]) -> None:
         """By netlink; where that channel cannot be had, by `ipset restore`.
 
-        Raises SetLinkError or ToolError.
+        Raises SetLinkError, UnreadableError or ToolError.
         """
         kind = next(each.type for each in held.sets if each.name == name)
-        link = self._open_link()
+        link = self._opened_link()
         if link is None:
-            self._restore_sets(entries_text(verb, name, entries))
+            self._restore_sets(entries_text(verb, name, changed))
         elif verb == "add":
-            link.add(name, kind, self.family, entries)
+            link.add(name, kind, self.family, changed)
         else:
-            link.remove(name, kind, self.family, entries)
+            link.remove(name, kind, self.family, changed)
 
-    def _open_link(self) -> SetLink | None:
+    def _opened_link(self) -> SetLink | None:
         if self._link is None:
             try:
-                self._link = SetLink()
+                self._link = self._open_link()
             except OSError:
                 return None
         return self._link
@@ -197,11 +224,12 @@ class Kernel:
         command = ("ipset", "restore")
         require(self._runner.run(command, text), command)
 
-    def _destroy(self, obsolete: Iterable[str]) -> None:
+    def _destroy(self, obsolete: Iterable[str]) -> list[str]:
         """One by one, as the kernel may still hold one for a moment after its last rule went.
 
-        Raises ToolError.
+        Returns those that stay in use: no reason to fail what is done already. Raises ToolError.
         """
+        busy = []
         for name in obsolete:
             command = ("ipset", "destroy", name)
             result = self._runner.run(command)
@@ -210,8 +238,11 @@ class Kernel:
                     break
                 self._sleep(FIRST_PAUSE * 2**attempt)
                 result = self._runner.run(command)
-            if result.code and "does not exist" not in result.errors:
+            if "in use" in result.errors:
+                busy.append(name)
+            elif result.code and "does not exist" not in result.errors:
                 require(result, command)
+        return busy
 
     def _own_sets(self) -> list[str]:
         """Names only: a bare `ipset save` fails because of anybody's set that this ipset is too old for."""
@@ -225,7 +256,3 @@ class Kernel:
             return ""
         command = ("ipset", "restore")
         return require(self._runner.run(command, text), command).output
-
-
-def _is_fill(step: Step) -> bool:
-    return isinstance(step, FillSet)

@@ -5,13 +5,13 @@ list), and every pair of alternatives one rule, ports before sets, as a failed p
 set lookup.
 """
 
-import socket
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from controller.dataplane import names
-from controller.dataplane.render import safe_comment, safe_line
+from controller.dataplane.members import MemberSets
+from controller.dataplane.render import COMMENT_MAX, safe_comment
 from controller.dataplane.ruleset import (
     AddressMatch,
     AddressSet,
@@ -58,11 +58,12 @@ class ProfileCompiler:
         self._settings = settings
         self._names: dict[_Key, str] = {}
         self._chains: dict[str, Chain] = {}
-        self._sets: dict[str, AddressSet] = {}
+        self._block_sets: dict[str, AddressSet] = {}
+        self._members = MemberSets(view, family)
 
     def chain_of(self, pod: LocalPod, direction: Direction) -> str:
         """The name of the profile chain a pod goes to in a direction in which a policy concerns it."""
-        ids = tuple(ruleset for ruleset in pod.rulesets if ruleset.direction is direction)
+        ids = tuple(sorted(ruleset for ruleset in pod.rulesets if ruleset.direction is direction))
         isolated = direction in pod.isolated
         key = (direction, isolated, ids, pod.named_ports if direction is Direction.INGRESS else ())
         if key not in self._names:
@@ -75,7 +76,12 @@ class ProfileCompiler:
 
     def sets(self) -> Iterable[AddressSet]:
         """The sets that the profiles so far look up."""
-        return self._sets.values()
+        return [*self._members.all(), *self._block_sets.values()]
+
+    def refresh(self, view: NodeView) -> None:
+        """Take the members of another view that differs in nothing else. O(sets + members that changed)."""
+        self._view = view
+        self._members.refresh(view)
 
     def _compile(
         self,
@@ -115,7 +121,7 @@ class ProfileCompiler:
             Action.PASS: following,
         }
         for rule in self._view.rulesets[ruleset].rules:
-            comment = safe_comment(f"{ruleset.policy} {rule.path}")
+            comment = _comment(ruleset.policy, rule.path)
             for matches in self._products(rule, ruleset.direction, ports):
                 yield Rule(matches, targets[rule.action], comment)
 
@@ -136,7 +142,7 @@ class ProfileCompiler:
             yield ()
             return
         if rule.groups:
-            yield (SetMatch(self._group_set(rule.groups), (side,)),)
+            yield (SetMatch(self._members.addresses(rule.groups), (side,)),)
         yield from self._blocks(rule, side)
 
     def _blocks(self, rule: RulesetRule, side: Side) -> Iterator[Matches]:
@@ -148,7 +154,7 @@ class ProfileCompiler:
                 space |= IntervalSet([(block.cidr.first, block.cidr.last)]) - holes
         bits = BITS[self._family]
         prefixes = [found for interval in space for found in to_prefixes(*interval, bits)]
-        if len(prefixes) <= self._settings.inline_blocks:
+        if len(prefixes) <= self._settings.inline_blocks or not prefixes[0][1]:
             for network, prefix in prefixes:
                 mask = ((1 << prefix) - 1) << (bits - prefix)
                 yield (AddressMatch(side, network, mask),) if prefix else ()  # /0 needs no test
@@ -161,50 +167,32 @@ class ProfileCompiler:
         protocols = {named.protocol for named in rule.named}
         known = (ProtocolMatch(protocols.pop()),) if len(protocols) == 1 else ()
         if rule.groups:
-            yield *known, SetMatch(self._endpoint_set(rule.groups, rule.named), both)
+            yield *known, SetMatch(self._members.endpoints(_named_groups(rule.groups, rule)), both)
         if rule.any_peer:
-            yield *known, SetMatch(self._endpoint_set((ALL_PODS,), rule.named), both)
+            yield *known, SetMatch(self._members.endpoints(_named_groups((ALL_PODS,), rule)), both)
         elif rule.blocks:
             # A block and a name: only pods in the block that have the port (rule 2.24).
-            lookup = SetMatch(self._endpoint_set((ALL_PODS,), rule.named), both)
+            lookup = SetMatch(self._members.endpoints(_named_groups((ALL_PODS,), rule)), both)
             for block in self._blocks(rule, Side.DESTINATION):
                 yield *_cheap(block), *known, *_lookups(block), lookup
-
-    def _group_set(self, groups: tuple[PodGroup, ...]) -> str:
-        name = names.address_set(self._family, ["pods", *(group.id for group in groups)])
-        if name not in self._sets:
-            separator = ":" if self._family == 6 else "."
-            found = {ip for group in groups for ip in self._view.groups[group] if separator in ip}
-            self._sets[name] = AddressSet(
-                name,
-                SetType.ADDRESSES,
-                tuple(sorted(found, key=_packed)),
-                safe_line("; ".join(map(str, groups))),
-            )
-        return name
 
     def _block_set(self, prefixes: list[tuple[int, int]]) -> str:
         entries = tuple(format_entry(Entry(network, prefix), self._family) for network, prefix in prefixes)
         name = names.address_set(self._family, ["blocks", *entries])
-        self._sets[name] = AddressSet(name, SetType.NETWORKS, entries, "IP blocks without their excepts")
+        self._block_sets[name] = AddressSet(
+            name, SetType.NETWORKS, entries, "IP blocks without their excepts"
+        )
         return name
 
-    def _endpoint_set(self, groups: tuple[PodGroup, ...], named: tuple[NamedPort, ...]) -> str:
-        refs = [NamedPortGroup(group, port.name, port.protocol) for group in groups for port in named]
-        name = names.address_set(self._family, ["ports", *(ref.id for ref in refs)])
-        if name not in self._sets:
-            separator = ":" if self._family == 6 else "."
-            found = {
-                (_packed(ip), ip, protocol, port)
-                for ref in refs
-                for ip, protocol, port in self._view.named_ports[ref]
-                if separator in ip
-            }
-            entries = (f"{ip},{protocol.name.lower()}:{port}" for _, ip, protocol, port in sorted(found))
-            self._sets[name] = AddressSet(
-                name, SetType.ENDPOINTS, tuple(entries), safe_line("; ".join(map(str, refs)))
-            )
-        return name
+
+def _comment(policy: str, path: str) -> str:
+    """`shop/web spec.ingress[0]`; of a long name the end goes, never the place in the policy."""
+    room = COMMENT_MAX - len(path) - 1
+    return safe_comment(f"{policy if len(policy) <= room else policy[: room - 3] + '...'} {path}")
+
+
+def _named_groups(groups: tuple[PodGroup, ...], rule: RulesetRule) -> tuple[NamedPortGroup, ...]:
+    return tuple(NamedPortGroup(group, port.name, port.protocol) for group in groups for port in rule.named)
 
 
 def _cheap(matches: Matches) -> Matches:
@@ -249,7 +237,3 @@ def _slots(ports: IntervalSet) -> Iterator[tuple[Interval, ...]]:
         used += need
     if group:
         yield tuple(group)
-
-
-def _packed(address: str) -> bytes:
-    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)

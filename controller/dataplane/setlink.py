@@ -31,6 +31,10 @@ _BATCH = 500
 """Entries a message: well below the 64 KiB that one netlink attribute can hold."""
 
 
+_PATIENCE = 10.0
+"""Seconds for an answer, which is there when `send` returns: only a kernel in trouble takes any."""
+
+
 class SetLinkError(OSError):
     """The kernel refused a change; `errno` is its reason, the message names the set."""
 
@@ -44,6 +48,7 @@ class SetLink:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
         self._socket.bind((0, 0))
+        self._socket.settimeout(_PATIENCE)
         self._sequence = 0
 
     def __enter__(self) -> Self:

@@ -10,9 +10,10 @@ from controller.dataplane.edits import (
     RemoveChain,
     ReplaceChain,
 )
+from controller.dataplane.readback import Entry
 from controller.dataplane.render import render_sets, rule_text
 from controller.dataplane.ruleset import TABLE, AddressSet, Ruleset
-from controller.dataplane.validity import ENTRY_CHAINS, is_own_chain
+from controller.dataplane.validity import is_own_chain
 
 
 def commit_text(edits: Iterable[ChainEdit], family: int) -> str:
@@ -61,17 +62,14 @@ def removal_text(saved: str) -> str:
     return "\n".join([f"*{TABLE}", *declared, *deleted, *(f"-X {name}" for name in chains), "COMMIT", ""])
 
 
-def displaced_entries(saved: str) -> tuple[str, ...]:
-    """The chains, not ours, whose first rule is not our jump although they have it."""
-    first: dict[str, str] = {}
-    entered: set[str] = set()
-    for line in saved.splitlines():
-        words = line.split()
-        if len(words) > 2 and words[0] == "-A" and words[1] in ENTRY_CHAINS:
-            first.setdefault(words[1], words[-1])
-            if is_own_chain(words[-1]):
-                entered.add(words[1])
-    return tuple(sorted(chain for chain in entered if not is_own_chain(first[chain])))
+def entry_text(entry: Entry, keep: str) -> str:
+    """One transaction after which a chain of the kernel leads to ours by one jump, above everything else.
+
+    Both `entry.jumps` and `keep` are lines as the backend printed them.
+    """
+    lines = [*(f"-D{line[2:]}" for line in entry.jumps)]
+    lines.append(f"-I {entry.chain} 1{keep.removeprefix(f'-A {entry.chain}')}")
+    return "\n".join([f"*{TABLE}", *lines, "COMMIT", ""])
 
 
 def _is_foreign_jump(line: str, own: set[str]) -> bool:

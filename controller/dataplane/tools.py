@@ -47,6 +47,10 @@ class ToolError(Exception):
         self.reason = reason
 
 
+class ToolMissingError(ToolError):
+    """The tool is not installed."""
+
+
 class Runner(Protocol):
     """Starts a tool. The real one is `LocalRunner`; tests wrap it to make calls fail."""
 
@@ -69,7 +73,7 @@ class LocalRunner:
         """Run a tool to its end. Raises ToolError where it is missing or exceeds the time limit."""
         path = shutil.which(command[0], path=_PATH)
         if path is None:
-            raise ToolError(command, f"{command[0]} is not installed")
+            raise ToolMissingError(command, f"{command[0]} is not installed")
         try:
             done = subprocess.run(  # noqa: S603 - constant arguments, no shell
                 [path, *command[1:]],
@@ -107,7 +111,7 @@ def list_command(backend: Backend, family: int, chain: str) -> tuple[str, ...]:
     return (f"{name}-{backend}", "--wait", str(LOCK_SECONDS), "-t", TABLE, "-S", chain)
 
 
-def save_command(backend: Backend, family: int, table: str) -> tuple[str, ...]:
-    """Prints one table."""
+def save_command(backend: Backend, family: int, table: str = "") -> tuple[str, ...]:
+    """Prints one table, or all that exist."""
     name = "iptables" if family == 4 else "ip6tables"
-    return (f"{name}-{backend}-save", "-t", table)
+    return (f"{name}-{backend}-save", *(("-t", table) if table else ()))

@@ -54,7 +54,7 @@ class Addresses:
             for text in pod.ips:
                 if pod.is_policed:
                     self._pods[parse_address(text)].append(pod)
-                elif pod.host_network:
+                elif not pod.is_finished:
                     self._nodes.setdefault(parse_address(text), pod.node)
 
     def of_pod(self, pod: Pod) -> tuple[Endpoint, ...]:
@@ -62,10 +62,10 @@ class Addresses:
 
         None for a pod that has finished (rule 2.54) or has no address yet.
         """
+        if pod.is_finished:
+            return ()
         if pod.host_network:
             return tuple(Endpoint(*parse_address(text), node=pod.node or "?") for text in pod.ips)
-        if not pod.is_policed:
-            return ()
         return tuple(self._of_live_pod(pod, *parse_address(text)) for text in pod.ips)
 
     def at(self, address: str) -> Endpoint:

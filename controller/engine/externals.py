@@ -107,8 +107,8 @@ class Partition:
             (block.cidr for block, bit in self._bits.items() if mask & bit),
             key=lambda cidr: cidr.prefix,
         )
-        whole = addresses.intervals == ((narrowest.first, narrowest.last),)
-        return str(narrowest) if whole else f"{narrowest} (part)"
+        block = _as_block(family, addresses)
+        return f"{narrowest} (part)" if block is None else str(block)
 
 
 def _blocks_of(policies: Iterable[NetworkPolicy]) -> Iterator[IPBlock]:
@@ -126,9 +126,16 @@ def _addresses(block: IPBlock) -> IntervalSet:
 
 
 def _id(family: int, addresses: IntervalSet) -> str:
+    block = _as_block(family, addresses)
+    if block is not None:
+        return str(block)
     (first, last), *more = addresses.intervals
-    prefixes = list(to_prefixes(first, last, BITS[family]))
-    if not more and len(prefixes) == 1:
-        return str(Cidr(family, *prefixes[0]))
     text = f"{format_address(family, first)}-{format_address(family, last)}"
     return f"{text}+{len(more)}" if more else text
+
+
+def _as_block(family: int, addresses: IntervalSet) -> Cidr | None:
+    """The addresses as one block, where they are one."""
+    (first, last), *more = addresses.intervals
+    prefixes = list(to_prefixes(first, last, BITS[family]))
+    return Cidr(family, *prefixes[0]) if not more and len(prefixes) == 1 else None

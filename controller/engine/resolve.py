@@ -397,7 +397,7 @@ class Resolver:
         refs = sorted({ref for ruleset in rulesets.values() for ref in groups_of(ruleset)}, key=_order)
         return NodeView(
             node=node,
-            pods=tuple(pod for pod in pods if pod.isolated),
+            pods=tuple(pod for pod in pods if pod.isolated or pod.rulesets),
             rulesets=rulesets,
             groups={ref: self.members(ref) for ref in refs if isinstance(ref, PodGroup)},
             named_ports={ref: self.endpoints(ref) for ref in refs if isinstance(ref, NamedPortGroup)},

@@ -147,7 +147,12 @@ class Pod(Struct, frozen=True, kw_only=True):
     @property
     def is_policed(self) -> bool:
         """Whether policies speak of it: not on the host network, not finished (rules 2.42, 2.43, 2.54)."""
-        return not self.host_network and self.phase not in TERMINAL_PHASES
+        return not self.host_network and not self.is_finished
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has no traffic any more, though its address may still stand in its status (rule 2.54)."""
+        return self.phase in TERMINAL_PHASES
 
 
 class Namespace(Struct, frozen=True, kw_only=True):

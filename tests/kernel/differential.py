@@ -17,6 +17,7 @@ from tests.kernel.random_clusters import Draw
 from tests.kernel.rules import Service
 from tests.kernel.sockets import End
 from tests.kernel.trial import Judgement, Trial
+from tests.kernel.wiring import Plan
 
 SETTINGS = (
     Settings(),
@@ -25,7 +26,6 @@ SETTINGS = (
 )
 """The choices that change the rules and must not change a verdict."""
 
-_VIRTUAL = {4: "10.96.0.10", 6: "fd00:10:96::a"}
 _PATIENCE = 1.0
 
 
@@ -52,15 +52,16 @@ class Round(Struct, frozen=True):
 
 def play(trial: Trial, seed: str, probes: int = 300) -> Round:
     """Play one round. The same seed plays the same round again. Raises CommandError for rules that do not load."""
-    draw = Draw(seed, trial.lab.plan)
+    random = Random(seed)  # noqa: S311  to be repeatable is the point
+    draw = Draw(random, trial.lab.plan)
     cluster = draw.cluster()
+    services = _services(random, trial.lab.plan)
     try:
-        trial.enforce(cluster, Random(seed).choice(SETTINGS))  # noqa: S311  to be repeatable is the point
+        trial.enforce(cluster, random.choice(SETTINGS))
+        trial.serve(*services)
     except CommandError as error:
         error.add_note(f"in round {seed}")
         raise
-    services = _services(draw)
-    trial.serve(*services)
     judgements = trial.judge(draw.probes(cluster, probes, {each.address: each.port for each in services}))
     faults = [judgement for judgement in judgements if not judgement.agrees]
     remaining = _again(trial, faults)
@@ -74,11 +75,16 @@ def play(trial: Trial, seed: str, probes: int = 300) -> Round:
     )
 
 
-def _services(draw: Draw) -> list[Service]:
-    """A Service in front of some pod."""
-    place = draw.pod_place()
+def _services(random: Random, lab: Plan) -> list[Service]:
+    """A Service in front of some pod.
+
+    Always at another address: a node that let a SYN pass, which another node then dropped, remembers for a while where it sent
+    it, and would send the next from that port there, wherever the Service leads by then.
+    """
+    number, place = random.randrange(1, 1 << 16), random.choice(lab.pods)
+    virtual = {4: f"10.96.{number >> 8}.{number & 255}", 6: f"fd00:10:96::{number:x}"}
     return [
-        Service(_VIRTUAL[family], 80, End(place.name, address), 8080)
+        Service(virtual[family], 80, End(place.name, address), 8080)
         for family, address in place.addresses.items()
     ]
 

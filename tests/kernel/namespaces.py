@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from glob import glob
 from pathlib import Path
 
 from msgspec import Struct
@@ -55,10 +56,13 @@ class Namespace:
         return run_all([Command(self, command, text)])[0]
 
     def set_sysctls(self, values: Mapping[str, object]) -> None:
-        """Write values under /proc/sys/net, which shows each thread the settings of its namespace."""
+        """Write values under /proc/sys/net, which shows each thread the settings of its namespace; `*` is any device."""
         with self.entered():
-            for path, value in values.items():
-                Path("/proc/sys/net", path).write_text(f"{value}\n")
+            for pattern, value in values.items():
+                for path in (
+                    glob(f"/proc/sys/net/{pattern}") if "*" in pattern else [f"/proc/sys/net/{pattern}"]
+                ):
+                    Path(path).write_text(f"{value}\n")
 
     def close(self) -> None:
         """Let go of the namespace; its name stays until it is deleted."""

@@ -12,7 +12,9 @@ node. One process does it all: sockets of every place belong to one event loop.
 import contextlib
 import resource
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 
 from controller.dataplane.ruleset import Ruleset
@@ -26,6 +28,7 @@ from tests.kernel.rules import Backend, RuleLoader, Service
 from tests.kernel.sockets import End
 from tests.kernel.wiring import (
     BRIDGE_SYSCTLS,
+    DEVICE_SYSCTLS,
     NODE_SYSCTLS,
     OUTSIDE,
     OUTSIDE_BLOCKS,
@@ -39,6 +42,7 @@ from tests.kernel.wiring import (
 )
 
 _OPEN_FILES = 16384
+_LINKS_UP = 5.0
 
 
 class Lab:
@@ -65,6 +69,7 @@ class Lab:
             nodes = {node.name: self._namespaces[node.name] for node in self.plan.nodes}
             self._rules = RuleLoader(nodes, folder)
             self._wire()
+            self._await_links()
             self._leaving = self._leaving.pop_all()
         return self
 
@@ -176,6 +181,26 @@ class Lab:
         nodes = self.plan.nodes
         self._configure({node.name: node_lines(node, self.plan, self.namespace) for node in nodes})
         self._configure({pod.name: pod_lines(pod, node, self.plan) for node in nodes for pod in node.pods})
+        for namespace in self._namespaces:
+            namespace.set_sysctls(DEVICE_SYSCTLS)
+
+    def _await_links(self) -> None:
+        """Bridges forward some milliseconds after their ports are up. Raises TimeoutError."""
+        beyond = {4: OUTSIDE_BLOCKS[0], 6: OUTSIDE_BLOCKS[-1]}
+        nodes = [node.name for node in self.plan.nodes]
+        waiting = [
+            Probe(place, destination, None, family=family)
+            for family in self.plan.families
+            for place in self._places
+            for destination in (*nodes, str(ip_network(beyond[family])[1]))
+            if place != destination
+        ]
+        deadline = time.monotonic() + _LINKS_UP
+        while waiting:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no way {waiting[0]}")
+            answered = self.probe_many(waiting, patience=0.1)
+            waiting = [probe for probe, found in zip(waiting, answered, strict=True) if not found]
 
     def _configure(self, lines: Mapping[str, Iterable[str]]) -> None:
         run_all(

@@ -1,4 +1,4 @@
-"""Random clusters on a lab, from a seed: the same seed gives the same cluster and the same probes.
+"""Random clusters on a lab: the same state of a `Random` gives the same cluster and the same probes.
 
 Everything is drawn from the small alphabets of the property tests, so that selectors hit, port ranges overlap and
 blocks cut through pods, nodes and the outside. Not drawn by hypothesis: nothing is to be shrunk, a round
@@ -41,8 +41,8 @@ _OUTSIDE = ("192.0.2.1", "198.51.100.200", "203.0.113.77", "2001:db8::1", "2001:
 class Draw:
     """Draws the cluster of one round, and probes that may tell right rules from wrong ones."""
 
-    def __init__(self, seed: str, lab: Plan) -> None:
-        self._random = Random(seed)  # noqa: S311  to be repeatable is the point
+    def __init__(self, random: Random, lab: Plan) -> None:
+        self._random = random
         self._lab = lab
         self._namespaces = sorted({pod.name.split("/")[0] for pod in lab.pods})
         nodes = [address for node in lab.nodes for address in node.addresses.values()]
@@ -68,10 +68,6 @@ class Draw:
                 for node in self._lab.nodes
             ),
         )
-
-    def pod_place(self) -> PodPlace:
-        """Any pod of the lab."""
-        return self._one_of(self._lab.pods)
 
     def probes(self, cluster: Cluster, count: int, services: Mapping[str, int]) -> list[Probe]:
         """Probes with a pod at one end at least, or to `services`: virtual address -> port."""

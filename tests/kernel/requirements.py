@@ -34,14 +34,20 @@ def missing(backend: Backend, topology: Topology) -> str:
     lacking = [tool for tool in tools if shutil.which(tool) is None]
     if lacking:
         return f"needs {', '.join(lacking)}"
-    if topology is Topology.BRIDGE and not all(Path("/proc/sys/net", path).exists() for path in BRIDGE_SYSCTLS):
+    if topology is Topology.BRIDGE and not all(
+        Path("/proc/sys/net", path).exists() for path in BRIDGE_SYSCTLS
+    ):
         return "needs the kernel module br_netfilter"
     try:
         with Namespaces(["try"]) as namespaces:
             lacking = _lacking(namespaces["try"], backend)
     except (CommandError, OSError) as error:
         return f"cannot make network namespaces: {error}"
-    return f"needs {', '.join(lacking)}, of which this kernel or iptables-{backend} knows nothing" if lacking else ""
+    return (
+        f"needs {', '.join(lacking)}, of which this kernel or iptables-{backend} knows nothing"
+        if lacking
+        else ""
+    )
 
 
 def _lacking(namespace: Namespace, backend: Backend) -> list[str]:
@@ -56,7 +62,9 @@ def _lacking(namespace: Namespace, backend: Backend) -> list[str]:
         }
         tables = {name: f"*mangle\n{rule}\nCOMMIT\n" for name, rule in rules.items()}
         tables["nat"] = "*nat\n-A POSTROUTING -j MASQUERADE\nCOMMIT\n"
-        lacking += [f"{name} (IPv{family})" for name, text in tables.items() if not _works(namespace, command, text)]
+        lacking += [
+            f"{name} (IPv{family})" for name, text in tables.items() if not _works(namespace, command, text)
+        ]
     return lacking
 
 

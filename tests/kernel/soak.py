@@ -71,7 +71,9 @@ def _seeds(seed: str) -> "itertools.chain[str]":
     return itertools.chain.from_iterable([f"{seed}/{number}"] for number in itertools.count())
 
 
-def _run(trials: list[Trial], seeds: "itertools.chain[str] | itertools.repeat[str]", seconds: float, probes: int) -> int:
+def _run(
+    trials: list[Trial], seeds: "itertools.chain[str] | itertools.repeat[str]", seconds: float, probes: int
+) -> int:
     totals, reported = Totals(), time.monotonic()
     for trial, seed in zip(itertools.cycle(trials), seeds, strict=False):
         found = play(trial, seed, probes)

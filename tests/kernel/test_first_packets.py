@@ -67,7 +67,9 @@ def ports(*numbers: int | str, protocol: str = "TCP") -> list[dict[str, Any]]:
 def test_without_policies_everybody_talks_to_everybody(trial: Trial) -> None:
     trial.enforce(mirror(trial.lab).build())
 
-    pairs = [(pod, other) for pod in ALL_PODS for other in (*ALL_PODS, *PODS, *OUTSIDE.values()) if pod != other]
+    pairs = [
+        (pod, other) for pod in ALL_PODS for other in (*ALL_PODS, *PODS, *OUTSIDE.values()) if pod != other
+    ]
     trial.expect(
         allowed=[
             Probe(source, destination, protocol, 80)
@@ -165,7 +167,10 @@ def test_a_block_picks_pods_except_some(trial: Trial) -> None:
 
 
 def test_a_block_picks_addresses_outside_except_some(trial: Trial) -> None:
-    peers = [block("192.0.2.0/24", "192.0.2.128/25", "192.0.2.7/32"), block("2001:db8::/64", "2001:db8::8000/113")]
+    peers = [
+        block("192.0.2.0/24", "192.0.2.128/25", "192.0.2.7/32"),
+        block("2001:db8::/64", "2001:db8::8000/113"),
+    ]
     cluster = mirror(trial.lab).policy("x/in", {"ingress": [{"from": peers}]})
     cluster = cluster.policy("x/out", {"policyTypes": ["Egress"], "egress": [{"to": peers}]})
     trial.enforce(cluster.build())
@@ -384,13 +389,19 @@ def test_a_pod_reaches_itself_through_its_service(trial: Trial, by_bpf: bool) ->
 
 def forget_neighbours(trial: Trial) -> None:
     for place in trial.lab.plan.places:
-        trial.lab.run(place, ["ip", "-batch", "-"], "neighbour flush all\nneighbour flush all nud permanent\n")
+        trial.lab.run(
+            place, ["ip", "-batch", "-"], "neighbour flush all\nneighbour flush all nud permanent\n"
+        )
 
 
 def test_neighbours_find_each_other_under_deny(trial: Trial) -> None:
     """Rule 2.39: on a bridge, solicitations between pods pass FORWARD."""
     cluster = mirror(trial.lab).policy("x/deny", ISOLATED)
-    egress = {"policyTypes": ["Ingress", "Egress"], "ingress": [{"ports": ports(80)}], "egress": [{"ports": ports(80)}]}
+    egress = {
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"ports": ports(80)}],
+        "egress": [{"ports": ports(80)}],
+    }
     trial.enforce(cluster.policy("x/web", egress).build())
     forget_neighbours(trial)
 
@@ -401,10 +412,15 @@ def test_without_its_rule_neighbours_on_a_bridge_are_lost(trial: Trial) -> None:
     """So the test above sees what it is meant to see."""
     if trial.lab.plan.topology is not Topology.BRIDGE:
         pytest.skip("routed pods have their node for a neighbour")
-    cluster = mirror(trial.lab).policy("x/web", ISOLATED | {"ingress": [{"ports": ports(80)}], "egress": [{"ports": ports(80)}]})
+    cluster = mirror(trial.lab).policy(
+        "x/web", ISOLATED | {"ingress": [{"ports": ports(80)}], "egress": [{"ports": ports(80)}]}
+    )
     rulesets = trial.compile(cluster.build())
     trial.lab.load_all(
-        {node: [without_rule(each, "neighbour discovery") for each in found] for node, found in rulesets.items()},
+        {
+            node: [without_rule(each, "neighbour discovery") for each in found]
+            for node, found in rulesets.items()
+        },
         trial.backend,
     )
     forget_neighbours(trial)
@@ -416,9 +432,7 @@ def test_without_its_rule_neighbours_on_a_bridge_are_lost(trial: Trial) -> None:
 
 def without_rule(ruleset: Ruleset, comment: str) -> Ruleset:
     chains = (
-        msgspec.structs.replace(
-            chain, rules=tuple(rule for rule in chain.rules if rule.comment != comment)
-        )
+        msgspec.structs.replace(chain, rules=tuple(rule for rule in chain.rules if rule.comment != comment))
         for chain in ruleset.chains
     )
     return msgspec.structs.replace(ruleset, chains=tuple(chains))
@@ -430,7 +444,9 @@ def unanswered(source: str, destination: str, port: int) -> list[Probe]:
 
 def test_the_news_that_nobody_listens_comes_back(trial: Trial) -> None:
     """Rule 2.39: an ICMP error about an allowed packet, into an isolated pod and out of one."""
-    cluster = mirror(trial.lab).policy("x/out", ISOLATED | {"egress": [{"ports": ports(4444, protocol="UDP")}]})
+    cluster = mirror(trial.lab).policy(
+        "x/out", ISOLATED | {"egress": [{"ports": ports(4444, protocol="UDP")}]}
+    )
     cluster = cluster.policy("y/in", ISOLATED | {"ingress": [{"ports": ports(4444, protocol="UDP")}]})
     trial.enforce(cluster.build())
 
@@ -441,7 +457,9 @@ def test_the_news_that_nobody_listens_comes_back(trial: Trial) -> None:
 
 
 def test_no_news_comes_back_about_what_is_denied(trial: Trial) -> None:
-    cluster = mirror(trial.lab).policy("x/out", ISOLATED | {"egress": [{"ports": ports(4444, protocol="UDP")}]})
+    cluster = mirror(trial.lab).policy(
+        "x/out", ISOLATED | {"egress": [{"ports": ports(4444, protocol="UDP")}]}
+    )
     trial.enforce(cluster.build())
 
     asked = unanswered("x/a", "y/b", 4445) + unanswered("y/a", "x/a", 4444)
@@ -489,10 +507,14 @@ def test_a_connection_that_is_still_allowed_is_not_disturbed(trial: Trial) -> No
 
 @pytest.mark.parametrize("talk", [Talk.UPLOAD, Talk.DOWNLOAD, Talk.ECHO])
 @pytest.mark.parametrize("destination", ["x/b", "x/c"], ids=["same-node", "other-node"])
-def test_a_connection_that_is_no_longer_allowed_falls_silent(trial: Trial, destination: str, talk: Talk) -> None:
+def test_a_connection_that_is_no_longer_allowed_falls_silent(
+    trial: Trial, destination: str, talk: Talk
+) -> None:
     ports_5000 = [*ports(5000), *ports(5000, protocol="UDP")]
     cluster = mirror(trial.lab)
-    trial.enforce(cluster.policy("x/web", ISOLATED | {"ingress": [{"ports": ports_5000}], "egress": [{}]}).build())
+    trial.enforce(
+        cluster.policy("x/web", ISOLATED | {"ingress": [{"ports": ports_5000}], "egress": [{}]}).build()
+    )
     open_flow = trial.lab.udp_flow if talk is Talk.ECHO else trial.lab.flow
     with open_flow("x/a", destination, 5000, talk) as flow:
         assert flow.goes_on()

@@ -70,9 +70,7 @@ class Trial:
         resolver = Resolver.of(cluster)
         self._evaluator = Evaluator(cluster)
         self._network = Network(resolver, settings)
-        return {
-            node.name: compile_node(resolver.view(node.name), settings) for node in self.lab.plan.nodes
-        }
+        return {node.name: compile_node(resolver.view(node.name), settings) for node in self.lab.plan.nodes}
 
     def serve(self, *services: Service) -> None:
         """Put these Services on every node, and no other."""

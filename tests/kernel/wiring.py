@@ -186,10 +186,18 @@ NODE_SYSCTLS: Mapping[str, object] = {
     # Connections are gone before the mark of their generation comes round again in a long run.
     "netfilter/nf_conntrack_udp_timeout": 10,
     "netfilter/nf_conntrack_udp_timeout_stream": 20,
+    "netfilter/nf_conntrack_tcp_timeout_syn_sent": 10,
+    "netfilter/nf_conntrack_tcp_timeout_time_wait": 10,
     "netfilter/nf_conntrack_icmp_timeout": 10,
     "netfilter/nf_conntrack_icmpv6_timeout": 10,
     "netfilter/nf_conntrack_sctp_timeout_cookie_wait": 10,
 }
+
+DEVICE_SYSCTLS: Mapping[str, object] = {
+    f"{family}/neigh/*/retrans_time_ms": 50  # a second otherwise, if a question about a neighbour is lost
+    for family in ("ipv4", "ipv6")
+}
+"""For every namespace, after its devices are made."""
 
 BRIDGE_SYSCTLS: Mapping[str, object] = {
     "bridge/bridge-nf-call-iptables": 1,

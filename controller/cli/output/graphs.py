@@ -49,10 +49,12 @@ def _graph(picture: Picture[ConnectionSet]) -> _Graph:
         ids[key] = f"n{len(ids)}"
         boxes.setdefault(namespace, []).append(_Node(ids[key], text, look))
 
-    for number in picture.listed:
-        party = picture.parties[number]
-        add(party.namespace, f"party:{number}", party.short, party.place)
     lines = summarise(picture)
+    named = {unit.key for line in lines for unit in (line.source, line.destination)}
+    for number in picture.listed:
+        party, key = picture.parties[number], f"party:{number}"
+        if party.place is not Place.OUTSIDE or key in named:
+            add(party.namespace, key, party.short, party.place)
     groups: dict[str, Unit] = {
         unit.key: unit for line in lines for unit in (line.source, line.destination) if unit.is_group
     }

@@ -85,7 +85,7 @@ def _grid(picture: Picture[ConnectionSet], port: str | None) -> Iterator[str]:
 def _cell(
     picture: Picture[ConnectionSet], row: int, column: int, titles: dict[int, str], port: str | None
 ) -> str:
-    if picture.says_nothing_of(row, column) or (row == column and len(picture.parties[row].members) == 1):
+    if picture.says_nothing_of(row, column) or picture.is_itself(row, column):
         return "<td class=none></td>"
     allowed = picture.edges.get((row, column))
     if allowed is None:

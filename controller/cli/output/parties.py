@@ -61,6 +61,11 @@ class Picture(Struct, Generic[Label], frozen=True):
             return True
         return all(self.parties[number].place is Place.OUTSIDE for number in (source, destination))
 
+    def is_itself(self, source: int, destination: int) -> bool:
+        """Whether two numbers are one single pod, whose way to itself is always open (rule 2.44)."""
+        party = self.parties[source]
+        return source == destination and party.place is not Place.OUTSIDE and len(party.members) == 1
+
     def numbered(self, *places: Place) -> list[int]:
         """The numbers of the parties at some places, listed or not."""
         return [number for number, party in enumerate(self.parties) if party.place in places]

@@ -4,7 +4,7 @@ A line speaks of groups (a namespace, every pod, the outside) only where it is t
 so nothing is rounded. Larger groups are tried first; a pair that a line covers gets no line of its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Generic
 
@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from controller.cli.output.parties import Label, Party, Picture, Place
 from controller.engine.externals import External
+from controller.engine.intervals import Interval, IntervalSet
+from controller.objects.addresses import format_address
 
 
 class Unit(Struct, frozen=True):
@@ -38,7 +40,7 @@ class Line(Struct, Generic[Label], frozen=True):
 ANYONE, EVERY_POD, HOSTS, OUTSIDE = "anyone", "every pod", "host network", "outside"
 
 LEGEND = {
-    "/*": "shop/* is every pod of the namespace shop, without those on the host network",
+    "/*": "NAMESPACE/*: every pod of the namespace, without those on the host network",
     ANYONE: "anyone: every pod, and every address outside",
     EVERY_POD: "every pod: of all namespaces, without those on the host network",
     HOSTS: "host network: the pods that share the address of their node",
@@ -89,12 +91,22 @@ def legend(lines: Sequence[Line[Label]]) -> list[str]:
 
 def range_notes(externals: Sequence[External], picture: Picture[Label]) -> Iterator[str]:
     """The addresses of external ranges whose title does not say them."""
-    ranges = {external.id: external.ranges for external in externals}
+    known = {external.id: external for external in externals}
     for party in (picture.parties[number] for number in picture.listed):
         vague = len(party.members) > 1 or party.title.endswith("(part)")
         if party.place is Place.OUTSIDE and vague and party.title != OUTSIDE:
-            found = (f"{first}-{last}" for ident in party.members for first, last in ranges[ident])
-            yield f"{party.title}: {', '.join(found)}"
+            texts = [f"{first}-{last}" for first, last in _joined(known[ident] for ident in party.members)]
+            yield f"{party.title}: {', '.join(texts)}"
+
+
+def _joined(externals: Iterable[External]) -> Iterator[tuple[str, str]]:
+    """The ranges of several externals, those that touch as one."""
+    intervals: dict[int, list[Interval]] = {}
+    for external in externals:
+        intervals.setdefault(external.family, []).extend(external.addresses)
+    for family, found in sorted(intervals.items()):
+        for first, last in IntervalSet(found):
+            yield format_address(family, first), format_address(family, last)
 
 
 def _groups(picture: Picture[Label]) -> Iterator[Unit]:

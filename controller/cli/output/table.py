@@ -114,7 +114,7 @@ def _heading(party: Party) -> str:
 def _mark(
     picture: Picture[ConnectionSet], row: int, column: int, marks: _Marks, port: str | None
 ) -> tuple[str, str]:
-    if row == column and len(picture.parties[row].members) == 1:
+    if picture.is_itself(row, column):
         return marks.itself, "dim"
     if picture.says_nothing_of(row, column):
         return "", ""

@@ -138,6 +138,20 @@ def test_the_block_of_everything_needs_no_test_and_holds_in_its_family_alone(cid
     assert matched(built, 10 - family) == []
 
 
+@pytest.mark.parametrize(
+    ("cidr", "text"),
+    [
+        ("0.0.0.0/1", "-s 0.0.0.0/1"),
+        ("128.0.0.0/1", "-s 128.0.0.0/1"),
+        ("0.0.0.0/2", "-s 0.0.0.0/2"),
+        ("0.0.0.0/32", "-s 0.0.0.0/32"),
+        ("255.255.255.255/32", "-s 255.255.255.255/32"),
+    ],
+)
+def test_any_other_block_is_tested(cidr: str, text: str) -> None:
+    assert matched(ingress({"from": [block(cidr)]})) == [text]
+
+
 # Rule 2.23: ipset refuses /0
 @pytest.mark.parametrize("inline", [0, 1, 4])
 @pytest.mark.parametrize(
@@ -316,6 +330,22 @@ def test_ingress_names_become_the_numbers_of_the_pod() -> None:
     ]
 
 
+# Rule 2.36
+def test_a_rule_opens_a_name_for_the_protocol_it_says_even_where_another_rule_says_another() -> None:
+    built = SHOP.pod("shop/db", labels={"app": "db"}, ports=["dns:53", "dns:5353/UDP"])
+
+    found = ingress(
+        {"from": [block("192.0.2.0/24")], "ports": [port("dns")]},
+        {"from": [block("198.51.100.0/24")], "ports": [port("dns", "UDP")]},
+        built=built,
+    )
+
+    assert matched(found) == [
+        "-s 192.0.2.0/24 -p tcp -m tcp --dport 53",
+        "-s 198.51.100.0/24 -p udp -m udp --dport 5353",
+    ]
+
+
 # Rule 2.35
 def test_egress_names_are_one_lookup_of_address_and_port() -> None:
     built = egress({"to": [pods(app="web")], "ports": [port("http")]})
@@ -433,9 +463,24 @@ def test_rules_that_name_the_same_peers_share_a_set_across_rules_policies_and_di
 
 
 def test_other_peers_are_another_set() -> None:
-    built = ingress({"from": [pods(app="web")]}, {"from": [pods(app="web"), pods(app="db")]})
+    peers = [pods(app="a"), pods(app="b"), pods(app="c")]
 
-    assert len(sets(built.rules(), SetType.ADDRESSES)) == 2
+    built = ingress(*({"from": list(some)} for some in (peers[:1], peers[:2], peers[1:], peers[::2], peers)))
+
+    assert len(sets(built.rules(), SetType.ADDRESSES)) == 5
+
+
+# Rules 2.35, 2.36
+def test_other_names_protocols_or_peers_are_another_set_of_endpoints() -> None:
+    built = egress(
+        {"to": [pods(app="a")], "ports": [port("http")]},
+        {"to": [pods(app="a"), pods(app="b")], "ports": [port("http")]},
+        {"to": [pods(app="a")], "ports": [port("http", "UDP")]},
+        {"to": [pods(app="a")], "ports": [port("http"), port("sql")]},
+        {"ports": [port("http")]},
+    )
+
+    assert len(sets(built.rules(), SetType.ENDPOINTS)) == 5
 
 
 def test_equal_selectors_of_two_namespaces_are_two_sets() -> None:

@@ -107,6 +107,20 @@ def test_of_two_pods_with_one_address_the_one_that_denies_is_heard() -> None:
     assert built.verdict(OUTSIDE, "10.0.1.9").ingress.reason is Reason.NO_RULE
 
 
+# Rules 2.42, 2.54
+@pytest.mark.parametrize(
+    "other",
+    [{"phase": "Succeeded"}, {"phase": "Failed"}, {"host_network": True}, {"quarantined": True}],
+    ids=str,
+)
+def test_policies_apply_to_live_pods_of_the_pod_network_that_could_be_read(other: dict[str, Any]) -> None:
+    built = OPEN.pod("shop/odd", **other).policy("shop/deny", {})
+
+    asked = built.evaluator().applying
+    assert [policy.name for policy in asked(built.the_pod("shop/web"), Direction.INGRESS)] == ["deny"]
+    assert asked(built.the_pod("shop/odd"), Direction.INGRESS) == ()
+
+
 # All that may flow
 
 

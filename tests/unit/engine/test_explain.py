@@ -297,6 +297,17 @@ def test_where_no_dns_pod_is_known_nothing_is_said() -> None:
     assert notes(OPEN.policy("shop/p", sending())) == ()
 
 
+# A policy cuts; an address family that the DNS pods do not have is nobody's doing.
+def test_without_a_policy_no_dns_is_cut_whatever_its_family() -> None:
+    built = OPEN.pod("shop/dual", ip=("10.0.1.7", "fd00::7")).pod(
+        "kube-system/dns", ip="10.0.2.53", labels={"k8s-app": "kube-dns"}
+    )
+
+    found = explain(built.evaluator(), built.end("shop/dual", 6), built.end("2001:db8::1"))
+
+    assert found.notes == ()
+
+
 # Rule 2.54
 def test_a_dns_pod_that_has_finished_is_not_asked() -> None:
     built = OPEN.pod("kube-system/dns", labels={"k8s-app": "kube-dns"}, phase="Failed")

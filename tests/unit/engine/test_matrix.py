@@ -241,9 +241,7 @@ def test_blocks_of_a_direction_that_the_policy_does_not_have_cut_nothing() -> No
 @pytest.mark.parametrize(("family", "host"), [(4, "255.255.255.255/32"), (6, f"ffff{':ffff' * 7}/128")])
 def test_the_last_address_of_a_family_can_be_in_a_block(family: int, host: str) -> None:
     last = (1 << BITS[family]) - 1
-    policy = read_policy(
-        "shop/some", {"podSelector": {}, "ingress": [{"from": [block(host)]}]}
-    )
+    policy = read_policy("shop/some", {"podSelector": {}, "ingress": [{"from": [block(host)]}]})
     rest, *others = [each for each in Partition.of([policy]).externals() if each.family == family]
     assert rest.addresses.intervals == ((0, last - 1),)
     assert [each.addresses.intervals for each in others] == [((last, last),)]

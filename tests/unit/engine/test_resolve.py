@@ -212,6 +212,24 @@ def test_pods_of_a_namespace_that_is_gone_are_in_no_group_and_still_isolated() -
     assert local_pod(built, "db").isolated == (INGRESS,)
 
 
+# Rule 2.58
+def test_a_policy_that_comes_after_its_namespace_is_gone_finds_no_peers() -> None:
+    resolver = WEB.without_ns("shop").resolver()
+
+    resolver.put_policy(read_policy("shop/p", FROM_WEB))
+
+    assert members(resolver) == set()
+
+
+# Rule 2.58
+def test_a_namespace_that_comes_back_brings_its_pods() -> None:
+    resolver = WEB.policy("shop/p", FROM_WEB).without_ns("shop").resolver()
+
+    resolver.put_namespace(Namespace(name="shop", labels={NAME_LABEL: "shop"}))
+
+    assert members(resolver) == {"10.0.0.1"}
+
+
 # Changes
 
 BASE = WEB.policy("shop/p", FROM_WEB).policy("shop/q", FROM_TEAM_B).policy("shop/out", TO_SQL)
@@ -341,6 +359,37 @@ def test_an_address_that_changes_hands_inside_of_a_group_is_no_change_of_the_gro
         resolver.remove_pod(("bank", "web"))
 
     assert changes_of(hand_over).members == {}
+
+
+# Rule 2.56
+def test_an_address_that_a_member_has_already_is_no_news_when_it_comes_and_when_it_goes() -> None:
+    heir = BASE.pod("bank/heir", ip="10.0.0.3", node="node-2").the_pod("bank/heir")
+    resolver = BASE.resolver()
+
+    resolver.put_pod(heir)
+    assert resolver.take_changes().members == {}
+    resolver.remove_pod(("bank", "web"))
+    assert resolver.take_changes().members == {}
+    resolver.remove_pod(heir.key)
+    assert resolver.take_changes().members == {ALL_OF_TEAM_B: {"10.0.0.3": False}}
+
+
+# Rules 2.35, 2.56
+def test_an_endpoint_that_a_member_has_already_is_no_news() -> None:
+    twin = BASE.pod("shop/twin", ip="10.0.0.2", ports=["sql:5432", "sql:6543"]).the_pod("shop/twin")
+
+    found = changes_of(lambda resolver: resolver.put_pod(twin))
+
+    assert found.members == {SQL_OF_SHOP: {("10.0.0.2", Protocol.TCP, 6543): True}}
+
+
+def test_a_policy_that_starts_to_ask_for_a_name_reports_all_who_have_it_and_one_that_stops_too() -> None:
+    resolver = WEB.resolver()
+
+    resolver.put_policy(read_policy("shop/out", TO_SQL))
+    assert resolver.take_changes().members[SQL_OF_SHOP] == {("10.0.0.2", Protocol.TCP, 5432): True}
+    resolver.remove_policy(("shop", "out"))
+    assert resolver.take_changes().members[SQL_OF_SHOP] == {("10.0.0.2", Protocol.TCP, 5432): False}
 
 
 def test_an_edited_policy_is_a_changed_ruleset_and_touches_the_nodes_of_its_pods() -> None:

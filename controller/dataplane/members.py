@@ -1,0 +1,98 @@
+"""The sets that hold peers: one per distinct list of groups, shared by every rule that names the same list.
+
+Their names say which groups are in them and not which addresses, so a peer that comes or goes changes entries
+and no name. `MemberSets` remembers what each set was made from; after a change of members only the sets of
+those groups are made anew.
+"""
+
+import socket
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from controller.dataplane import names
+from controller.dataplane.render import safe_line
+from controller.dataplane.ruleset import AddressSet, SetType
+from controller.engine.rulesets import Endpoint, NamedPortGroup, NodeView, PodGroup
+
+Group = PodGroup | NamedPortGroup
+
+
+class _MemberSet(Struct, frozen=True):
+    """A set, the groups it holds, and the very members it was made from."""
+
+    groups: tuple[Group, ...]
+    members: tuple[frozenset[str] | frozenset[Endpoint], ...]
+    set: AddressSet
+
+
+class MemberSets:
+    """The sets of one family made from the groups of one node's view."""
+
+    def __init__(self, view: NodeView, family: int) -> None:
+        self._view = view
+        self._family = family
+        self._separator = ":" if family == 6 else "."
+        self._sets: dict[str, _MemberSet] = {}
+
+    def addresses(self, groups: tuple[PodGroup, ...]) -> str:
+        """The name of the set of the groups' addresses."""
+        return self._named("pods", SetType.ADDRESSES, groups)
+
+    def endpoints(self, groups: tuple[NamedPortGroup, ...]) -> str:
+        """The name of the set of the groups' (address, port)."""
+        return self._named("ports", SetType.ENDPOINTS, groups)
+
+    def all(self) -> list[AddressSet]:
+        """Every set so far."""
+        return [each.set for each in self._sets.values()]
+
+    def refresh(self, view: NodeView) -> None:
+        """Take the members of another view of the same groups. O(sets + members of those that changed)."""
+        self._view = view
+        for name, each in self._sets.items():
+            members = self._members(each.groups)
+            if any(new is not old for new, old in zip(members, each.members, strict=True)):
+                self._sets[name] = self._make(name, each.set.type, each.groups)
+
+    def _named(self, prefix: str, kind: SetType, groups: tuple[Group, ...]) -> str:
+        name = names.address_set(self._family, [prefix, *(group.id for group in groups)])
+        if name not in self._sets:
+            self._sets[name] = self._make(name, kind, groups)
+        return name
+
+    def _make(self, name: str, kind: SetType, groups: tuple[Group, ...]) -> _MemberSet:
+        members = self._members(groups)
+        entries = self._addresses(members) if kind is SetType.ADDRESSES else self._endpoints(members)
+        comment = safe_line("; ".join(map(str, groups)))
+        return _MemberSet(groups, members, AddressSet(name, kind, entries, comment))
+
+    def _members(self, groups: Iterable[Group]) -> tuple[frozenset[str] | frozenset[Endpoint], ...]:
+        return tuple(
+            self._view.groups[group] if isinstance(group, PodGroup) else self._view.named_ports[group]
+            for group in groups
+        )
+
+    def _addresses(self, members: Iterable[frozenset[str] | frozenset[Endpoint]]) -> tuple[str, ...]:
+        found = {
+            each for group in members for each in group if isinstance(each, str) and self._separator in each
+        }
+        return tuple(sorted(found, key=_packer(self._family)))
+
+    def _endpoints(self, members: Iterable[frozenset[str] | frozenset[Endpoint]]) -> tuple[str, ...]:
+        packed = _packer(self._family)
+        found = {
+            (packed(each[0]), each[0], each[1], each[2])
+            for group in members
+            for each in group
+            if not isinstance(each, str) and self._separator in each[0]
+        }
+        return tuple(
+            f"{address},{protocol.name.lower()}:{port}" for _, address, protocol, port in sorted(found)
+        )
+
+
+def _packer(family: int) -> Callable[[str], bytes]:
+    """Address texts to bytes, which sort as the addresses do."""
+    kind = socket.AF_INET6 if family == 6 else socket.AF_INET
+    return lambda address: socket.inet_pton(kind, address)
