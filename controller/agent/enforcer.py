@@ -16,7 +16,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from controller.agent.conntrack import Conntrack
-from controller.agent.generation import installed_generation, may_tighten, next_generation
+from controller.agent.generation import (
+    installed_generation,
+    may_tighten,
+    next_generation,
+    stated_generation,
+)
 from controller.dataplane.compile import compile_family
 from controller.dataplane.kernel import Kernel, KernelError
 from controller.dataplane.plan import Step, plan
@@ -102,7 +107,7 @@ class Enforcer:
 
     def expected(self, view: NodeView, held: Ruleset) -> Ruleset:
         """What the kernel should hold where it holds `held`: the view, in the generation in force."""
-        return self._compile(view, installed_generation(held, self._settings.marks) or 1)
+        return self._compile(view, stated_generation(held, self._settings.marks))
 
     def forget(self) -> None:
         """Read the kernel before the next application."""

@@ -5,6 +5,7 @@ generation makes every connection be judged again by its next packet. Generation
 default) and are used again: before that, no connection may carry an old mark of the same number.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from controller.dataplane import names
@@ -24,6 +25,13 @@ def installed_generation(held: Ruleset, marks: MarkLayout) -> int | None:
     if len(found) != 1 or not any(True for _ in _marks(chains.get(names.ENTRY, ()), marks.mask)):
         return None
     return found.pop() or None
+
+
+def stated_generation(held: Ruleset, marks: MarkLayout) -> int:
+    """The generation that most of our rules name, to compare the others with; 1 where none does."""
+    rules = (rule for chain in held.chains if chain.name in _MARKING for rule in chain.rules)
+    found = Counter(value // (marks.deny * 2) for value in _marks(rules, marks.mask))
+    return next((number for number, _ in found.most_common() if number), 1)
 
 
 def next_generation(current: int, marks: MarkLayout) -> int:

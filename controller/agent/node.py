@@ -93,6 +93,11 @@ class NodeEnforcement:
         kernel.mend_entries()  # now that the right jump is there in any case
         return applied
 
+    def close(self) -> None:
+        """Let go of the channels to the kernel; rules and sets stay."""
+        for kernel in self._kernels.values():
+            kernel.close()
+
     def is_alive(self) -> bool:
         """The canary of both families; a family that cannot be asked is not alive."""
         try:

@@ -33,7 +33,7 @@ from controller.dataplane.ruleset import (
     Side,
 )
 from controller.dataplane.words import Entry, parse_entry
-from controller.objects.addresses import BITS, format_address
+from controller.objects.addresses import format_address
 
 
 class FillSet(Struct, frozen=True, tag="fill-set"):
@@ -102,8 +102,6 @@ def plan(old: Ruleset, new: Ruleset) -> tuple[Step, ...]:
 
     O(size of what differs + rules).
     """
-    if old == new:
-        return ()
     before = {each.name for each in old.sets}
     after = {each.name for each in new.sets}
     fills = [FillSet(each) for each in new.sets if each.name not in before]
@@ -135,13 +133,17 @@ def advance(ruleset: Ruleset, step: Step) -> Ruleset:
 
 
 def _difference(old: Ruleset, new: Ruleset) -> _Difference:
+    sets = tuple(change for change in _set_changes(old, new) if not _is_known(change.name))
+    if _same_but_marks(old, new):
+        nowhere: frozenset[Place] = frozenset()
+        return _Difference(old, new, sets, nowhere, nowhere, nowhere, fixed_changed=False)
     contents = _Contents(old), _Contents(new)
     before, after = (found.dispatch() for found in contents)
     common = before.keys() & after.keys()
     return _Difference(
         old=old,
         new=new,
-        sets=tuple(change for change in _set_changes(old, new) if not _is_known(change.name)),
+        sets=sets,
         appeared=frozenset(after.keys() - before.keys()),
         vanished=frozenset(before.keys() - after.keys()),
         replaced=frozenset(place for place in common if before[place] != after[place]),
@@ -154,7 +156,7 @@ def _set_changes(old: Ruleset, new: Ruleset) -> Iterator[_SetChange]:
     before = {each.name: each for each in old.sets}
     for each in new.sets:
         known = before.get(each.name)
-        if known is not None and known.entries != each.entries:
+        if known is not None and known is not each and known.entries != each.entries:
             had, has = set(known.entries), set(each.entries)
             yield _SetChange(
                 each.name,
@@ -186,13 +188,12 @@ def _peers_change(difference: _Difference) -> list[Step] | None:
     keep it between old and new. Both ends are asked here only if both pods are local: then what one address
     gains must not meet what another loses.
     """
-    local = {
-        format_address(difference.new.family, value) for _, value in _Contents(difference.new).dispatch()
-    }
-    gaining = {_peer(entry) for change in difference.sets for entry in change.added} & local
-    losing = {_peer(entry) for change in difference.sets for entry in change.removed} & local
+    gaining = {_peer(entry) for change in difference.sets for entry in change.added}
+    losing = {_peer(entry) for change in difference.sets for entry in change.removed}
     if gaining and losing and len(gaining | losing) > 1:
-        return None
+        local = _Contents(difference.new).addresses()
+        if gaining & local and losing & local and len((gaining | losing) & local) > 1:
+            return None
     return [
         *_additions(difference.sets),
         *_removals(difference.sets),
@@ -318,8 +319,8 @@ class _Contents:
     """Reads a ruleset: who is dispatched where, to which rules, and which sets those rules ask."""
 
     def __init__(self, ruleset: Ruleset) -> None:
+        self._family = ruleset.family
         self._chains = {chain.name: chain.rules for chain in ruleset.chains}
-        self._full = (1 << BITS[ruleset.family]) - 1
         self._profiles: dict[Place, list[str]] = {}
         for rule in (rule for chain in ruleset.chains for rule in chain.rules):
             target = _profile(rule)
@@ -335,6 +336,10 @@ class _Contents:
             place: tuple(rules for name in targets for rules in self._reachable(name))
             for place, targets in self._profiles.items()
         }
+
+    def addresses(self) -> set[str]:
+        """The addresses of the pods that are dispatched."""
+        return {format_address(self._family, value) for _, value in self._profiles}
 
     def sets_of(self, place: Place) -> frozenset[str]:
         """The sets that the rules of a place ask."""
@@ -397,6 +402,14 @@ def _with_marks_of(new: Ruleset, old: Ruleset) -> Ruleset:
         for chain in new.chains
     )
     return Ruleset(new.family, chains, new.sets)
+
+
+def _same_but_marks(old: Ruleset, new: Ruleset) -> bool:
+    """Whether the chains are the same but for their marks; quick where most of them are the same objects."""
+    return len(old.chains) == len(new.chains) and all(
+        before is after or (before.name == after.name and _only_marks_differ(before, after))
+        for before, after in zip(old.chains, new.chains, strict=True)
+    )
 
 
 def _only_marks_differ(old: Chain | None, new: Chain) -> bool:

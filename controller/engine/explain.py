@@ -306,11 +306,15 @@ def dns_pods(evaluator: Evaluator) -> Iterator[Pod]:
 
 
 def dns_is_reachable(evaluator: Evaluator, source: Endpoint) -> bool:
-    """Whether a pod may ask some DNS pod over UDP; also true where no DNS pod is known. O(DNS pods)."""
-    servers = [end for pod in dns_pods(evaluator) for end in evaluator.addresses.of_pod(pod)]
+    """Whether a pod may ask some DNS pod over UDP; true where none is known in its family. O(DNS pods)."""
+    servers = [
+        end
+        for pod in dns_pods(evaluator)
+        for end in evaluator.addresses.of_pod(pod)
+        if end.family == source.family
+    ]
     reachable = (
         evaluator.direction_connections(Direction.EGRESS, source, server).allows(Protocol.UDP, _DNS_PORT)
         for server in servers
-        if server.family == source.family
     )
     return not servers or any(reachable)

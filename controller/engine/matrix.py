@@ -182,7 +182,7 @@ class _Connections:
         )
         if not outside and any(end.node or _address(end) in self._shared for end in ends):
             return _Party(ident, faces, None, outside)
-        key = tuple((face.endpoint.family, face.kind, id(face.egress), id(face.ingress)) for face in faces)
+        key = tuple((face.endpoint.family, face.kind) for face in faces)  # a kind has its policies and ports
         return _Party(ident, faces, self._traits.setdefault(key, len(self._traits)), outside)
 
 

@@ -151,7 +151,7 @@ class Pod(Struct, frozen=True, kw_only=True):
 
     @property
     def is_finished(self) -> bool:
-        """Whether it has no traffic any more, though its address may still stand in its status (rule 2.54)."""
+        """Whether it has no traffic any more, though its status may still name its address (rule 2.54)."""
         return self.phase in TERMINAL_PHASES
 
 

@@ -1,12 +1,12 @@
-"""The labs of the kernel tests: one for each topology, shared by all tests, with the rules of one test at a time."""
+"""The labs of the kernel tests: one for each topology, with the rules of one test at a time."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from controller.dataplane.tools import Backend
 from tests.kernel.netlab import Lab
 from tests.kernel.requirements import missing
-from tests.kernel.rules import Backend
 from tests.kernel.trial import Trial
 from tests.kernel.wiring import Topology
 

@@ -11,17 +11,17 @@ from msgspec import Struct
 
 from controller.dataplane.settings import Settings
 from controller.objects.kinds import Cluster
+from tests.kernel.ends import End
 from tests.kernel.namespaces import CommandError
 from tests.kernel.probing import Outcome
 from tests.kernel.random_clusters import Draw
 from tests.kernel.rules import Service
-from tests.kernel.sockets import End
 from tests.kernel.trial import Judgement, Trial
 from tests.kernel.wiring import Plan
 
 SETTINGS = (
     Settings(),
-    Settings(gates=(4, 6), bucket_size=1, inline_blocks=1),
+    Settings(gates=(4, 6), bucket_size=1, inline_blocks=0),
     Settings(gates=(), hairpin_by_bpf=False, bucket_size=2),
 )
 """The choices that change the rules and must not change a verdict."""
@@ -51,7 +51,7 @@ class Round(Struct, frozen=True):
 
 
 def play(trial: Trial, seed: str, probes: int = 300) -> Round:
-    """Play one round. The same seed plays the same round again. Raises CommandError for rules that do not load."""
+    """Play one round; the same seed plays it again. Raises CommandError for rules that do not load."""
     random = Random(seed)  # noqa: S311  to be repeatable is the point
     draw = Draw(random, trial.lab.plan)
     cluster = draw.cluster()
@@ -78,8 +78,8 @@ def play(trial: Trial, seed: str, probes: int = 300) -> Round:
 def _services(random: Random, lab: Plan) -> list[Service]:
     """A Service in front of some pod.
 
-    Always at another address: a node that let a SYN pass, which another node then dropped, remembers for a while where it sent
-    it, and would send the next from that port there, wherever the Service leads by then.
+    Always at another address: a node that let a SYN pass, which another node then dropped, remembers for a
+    while where it sent it, and would send the next one from that port there, wherever the Service leads then.
     """
     number, place = random.randrange(1, 1 << 16), random.choice(lab.pods)
     virtual = {4: f"10.96.{number >> 8}.{number & 255}", 6: f"fd00:10:96::{number:x}"}

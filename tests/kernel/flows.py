@@ -1,19 +1,21 @@
 """Flows: connections that stay open and keep talking, to see what a change of rules does to them.
 
-A flow that is denied is not told: its packets are dropped, and `heard` stands still. A flow that is disturbed, by
-a reset above all, says so in `ended`.
+A flow that is denied is not told: its packets are dropped, and `heard` stands still. A flow that is
+disturbed, by a reset above all, says so in `ended`.
 """
 
 import asyncio
 import socket
 import time
+from collections.abc import Coroutine
 from enum import StrEnum
+from typing import Any, Self
 
 from controller.objects.kinds import Protocol
+from tests.kernel.ends import End, bound
 from tests.kernel.loop import LoopThread
 from tests.kernel.namespaces import Namespaces
 from tests.kernel.probing import Shot
-from tests.kernel.sockets import End, bound
 
 _CHUNK = bytes(16384)
 _TCP_PACE = 0.002
@@ -22,7 +24,7 @@ _LARGEST = 65536
 
 
 class Talk(StrEnum):
-    """Who sends: the client, the server, or one after the other. TCP knows the first two, UDP the last two."""
+    """Who sends: the client, the server, or both in turn. TCP knows the first two, UDP the last two."""
 
     UPLOAD = "upload"
     DOWNLOAD = "download"
@@ -49,7 +51,7 @@ class Flow:
         self.ended = ""
         """Why the flow ended by itself: `ConnectionResetError`, say; "" while it lives."""
 
-    def __enter__(self) -> "Flow":
+    def __enter__(self) -> Self:
         try:
             self._loop.run(self._open())
         except BaseException:
@@ -111,10 +113,10 @@ class Flow:
         self._sockets.append(found)
         return found
 
-    def _start(self, *parts: "asyncio._CoroutineLike[None]") -> None:
+    def _start(self, *parts: Coroutine[Any, Any, None]) -> None:
         self._tasks = [asyncio.create_task(self._guard(part)) for part in parts]
 
-    async def _guard(self, part: "asyncio._CoroutineLike[None]") -> None:
+    async def _guard(self, part: Coroutine[Any, Any, None]) -> None:
         try:
             await part
         except OSError as error:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -15,7 +15,7 @@ class LoopThread:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="lab traffic", daemon=True)
 
-    def __enter__(self) -> "LoopThread":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -9,7 +9,8 @@ from tests.unit.builder import ClusterBuilder, cluster
 def mirror(lab: Lab, ports: Mapping[str, Sequence[str]] | None = None) -> ClusterBuilder:
     """The nodes and pods of a lab, to add policies to.
 
-    Pods are labelled `pod: NAME`, namespaces `ns: NAME`. `ports` are the named ones of a pod: `http:8080`, `dns:53/UDP`.
+    Pods are labelled `pod: NAME`, namespaces `ns: NAME`. `ports` are the named ones of a pod: `http:8080`,
+    `dns:53/UDP`.
     """
     found = cluster()
     for namespace in {pod.name.split("/")[0] for pod in lab.plan.pods}:

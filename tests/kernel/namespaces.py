@@ -13,9 +13,9 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from glob import glob
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Self
 
 from msgspec import Struct
 
@@ -23,6 +23,7 @@ PREFIX = "pglab"
 FOLDER = Path("/run/netns")
 """Where `ip netns` keeps its names."""
 
+_SYSCTLS = Path("/proc/sys/net")
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -56,13 +57,11 @@ class Namespace:
         return run_all([Command(self, command, text)])[0]
 
     def set_sysctls(self, values: Mapping[str, object]) -> None:
-        """Write values under /proc/sys/net, which shows each thread the settings of its namespace; `*` is any device."""
+        """Write values under /proc/sys/net, where a thread sees those of its namespace; `*` is any device."""
         with self.entered():
             for pattern, value in values.items():
-                for path in (
-                    glob(f"/proc/sys/net/{pattern}") if "*" in pattern else [f"/proc/sys/net/{pattern}"]
-                ):
-                    Path(path).write_text(f"{value}\n")
+                for path in _SYSCTLS.glob(pattern) if "*" in pattern else [_SYSCTLS / pattern]:
+                    path.write_text(f"{value}\n")
 
     def close(self) -> None:
         """Let go of the namespace; its name stays until it is deleted."""
@@ -79,17 +78,15 @@ class Command(Struct, frozen=True):
 
 
 def run_all(commands: Iterable[Command]) -> list[str]:
-    """The outputs of commands that run at the same time. Raises CommandError for the first that failed, when all have ended."""
+    """The outputs of commands that run at the same time.
+
+    Raises CommandError for the first that failed, when all have ended.
+    """
     commands = list(commands)  # made to the end before any is started
-    processes: list[subprocess.Popen[str]] = []
-    outputs: list[str] = []
-    try:
-        for command in commands:
-            processes.append(_start(command))
-    finally:
-        for process in processes:
-            outputs.append(process.communicate()[0])
-    for command, process, output in zip(commands, processes, outputs, strict=True):
+    with ExitStack() as processes:
+        started = [processes.enter_context(_start(command)) for command in commands]
+        outputs = [process.communicate()[0] for process in started]
+    for command, process, output in zip(commands, started, outputs, strict=True):
         if process.returncode:
             words = " ".join(command.arguments)
             raise CommandError(f"{words}: exit {process.returncode}\n{output}\n{command.text}")
@@ -119,7 +116,7 @@ class Namespaces:
         self._places = tuple(places)
         self._made: dict[str, Namespace] = {}
 
-    def __enter__(self) -> "Namespaces":
+    def __enter__(self) -> Self:
         sweep()
         try:
             _netns("add", [self._name(place) for place in self._places])
@@ -161,7 +158,7 @@ def _named(prefix: str) -> list[str]:
 
 
 def _netns(verb: str, names: Iterable[str]) -> None:
-    """`ip netns add` or `del`; several labs at once may sweep the same name, so what is gone already is no error."""
+    """`ip netns add` or `del`. What is gone already is no error: several labs may sweep at once."""
     lines = "".join(f"netns {verb} {name}\n" for name in names)
     if not lines:
         return

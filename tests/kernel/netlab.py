@@ -1,12 +1,12 @@
-"""A lab: nodes, pods and a world outside, made of network namespaces, with real packets going through real rules.
+"""A lab: nodes, pods and a world outside, made of network namespaces, and real packets through real rules.
 
     with Lab({"node-1": ["x/a", "x/b"], "node-2": ["x/c"]}, Topology.BRIDGE) as lab:
         lab.load("node-1", ruleset4, ruleset6, Backend.NFT)
         assert lab.probe(Probe("x/a", "x/c", Protocol.TCP, 80))
 
-A lab of two nodes and eight pods stands within a tenth of a second. Nothing of it is visible in, or changes, the
-namespace the tests run in. Nodes are the names of the first level, pods live on them; a hostNetwork pod is its
-node. One process does it all: sockets of every place belong to one event loop.
+A lab of two nodes and eight pods stands within a quarter of a second. Nothing of it is visible in, or
+changes, the namespace the tests run in. A process of a node, or a hostNetwork pod, is a probe whose source is
+the node. One process does it all: sockets of every place belong to one event loop.
 """
 
 import contextlib
@@ -16,16 +16,18 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Self
 
 from controller.dataplane.ruleset import Ruleset
+from controller.dataplane.tools import Backend
 from controller.objects.addresses import parse_cidr
 from controller.objects.kinds import Protocol
+from tests.kernel.ends import End
 from tests.kernel.flows import Flow, Talk
 from tests.kernel.loop import LoopThread
 from tests.kernel.namespaces import Command, Namespaces, run_all
 from tests.kernel.probing import PATIENCE, Outcome, Probe, Prober, Shot
-from tests.kernel.rules import Backend, RuleLoader, Service
-from tests.kernel.sockets import End
+from tests.kernel.rules import RuleLoader, Service
 from tests.kernel.wiring import (
     BRIDGE_SYSCTLS,
     DEVICE_SYSCTLS,
@@ -58,7 +60,7 @@ class Lab:
         self._places = _places(self.plan)
         self._blocks = [parse_cidr(block) for block in OUTSIDE_BLOCKS]
 
-    def __enter__(self) -> "Lab":
+    def __enter__(self) -> Self:
         _allow_open_files()
         with self._leaving:
             folder = Path(self._leaving.enter_context(tempfile.TemporaryDirectory(prefix="pglab-")))
@@ -140,7 +142,7 @@ class Lab:
         return Flow(self._loop, self._namespaces, shot, talk)
 
     def families_of(self, probe: Probe) -> tuple[int, ...]:
-        """The families a probe can go by: its own, that of an address in it, or all of the lab between names."""
+        """The families a probe can go by: its own, that of an address in it, or between names all."""
         for text in (probe.source, probe.destination):
             if probe.family is None and text not in self._places:
                 return (6,) if ":" in text else (4,)
@@ -210,7 +212,8 @@ class Lab:
 
 
 def _places(lab: Plan) -> dict[str, Mapping[int, str]]:
-    return {place.name: place.addresses for place in (*lab.nodes, *lab.pods)}
+    nodes = {node.name: node.addresses for node in lab.nodes}
+    return nodes | {pod.name: pod.addresses for pod in lab.pods}
 
 
 def _allow_open_files() -> None:

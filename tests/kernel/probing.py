@@ -1,9 +1,9 @@
 """Probes: one attempt each to reach somebody with a real packet, hundreds at a time.
 
-A probe counts as answered when the answer is back at its source, so replies are tested with it. Nothing that drops a
-packet says so; a probe that is denied only stays silent. The packets of a lab are handled in the system call
-that sends them, or a softirq later, so silence for a quarter of a second, in which not one probe of the batch
-is answered, is an answer.
+A probe counts as answered when the answer is back at its source, so replies are tested with it. Nothing
+that drops a packet says so: a probe that is denied only stays silent. Packets of a lab are handled in the
+system call that sends them, or a softirq later, so silence is an answer once no probe of the batch has been
+answered for a good while; nor was there a false one beside six busy loops on two processors.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from enum import StrEnum
 from msgspec import Struct
 
 from controller.objects.kinds import Protocol
+from tests.kernel.ends import End, Listener, SctpHost, bound
 from tests.kernel.namespaces import Namespaces
-from tests.kernel.sockets import End, Listener, SctpHost, bound
 
 PATIENCE = 0.15
 """Seconds without any answer after which all that is open counts as silent."""
@@ -41,8 +41,9 @@ class Outcome(StrEnum):
 class Probe(Struct, frozen=True):
     """An attempt to reach `destination` from `source`.
 
-    Both are a pod `namespace/name`, a node, or an address of one of them or of `outside`; the destination may also be a
-    Service. Protocol None is an ICMP echo. `family` decides where neither end is an address. Not `listening`: nobody is put there to answer.
+    Both are a pod `namespace/name`, a node, or an address of one of them or of `outside`; the destination may
+    also be the address of a Service. Protocol None is an ICMP echo. `family` counts where neither end is an
+    address. Not `listening`: nobody is put there to answer.
     """
 
     source: str
@@ -61,8 +62,8 @@ class Probe(Struct, frozen=True):
 class Shot(Struct, frozen=True):
     """A probe with all names resolved.
 
-    `address` and `port` are what the source asks for; `arrival` and `arrival_port` where that leads, which is somewhere else
-    behind a Service; `arrival` is None for an address nobody has.
+    `address` and `port` are what the source asks for; `arrival` and `arrival_port` where that leads, which is
+    somewhere else behind a Service; `arrival` is None for an address nobody has.
     """
 
     source: End
@@ -91,8 +92,10 @@ class Prober:
 
     async def close(self) -> None:
         """Nobody answers any more."""
-        for each in (*self._listeners.values(), *self._sctp_hosts.values()):
-            each.close()
+        for listener in self._listeners.values():
+            listener.close()
+        for host in self._sctp_hosts.values():
+            host.close()
         self._listeners.clear()
         self._sctp_hosts.clear()
 

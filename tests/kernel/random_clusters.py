@@ -1,7 +1,7 @@
 """Random clusters on a lab: the same state of a `Random` gives the same cluster and the same probes.
 
-Everything is drawn from the small alphabets of the property tests, so that selectors hit, port ranges overlap and
-blocks cut through pods, nodes and the outside. Not drawn by hypothesis: nothing is to be shrunk, a round
+Everything is drawn from the small alphabets of the property tests, so that selectors hit, port ranges overlap
+and blocks cut through pods, nodes and the outside. Not drawn by hypothesis: nothing is to be shrunk, a round
 costs real packets, and a long run wants new clusters all the time.
 """
 
@@ -90,7 +90,7 @@ class Draw:
     # Pods and namespaces
 
     def _pods(self, place: PodPlace) -> Iterator[Pod]:
-        """Usually one; none is an address that nobody knows; two share it while it changes hands (rule 2.56)."""
+        """Usually one; an address without is nobody's; two share one while it changes hands (rule 2.56)."""
         for name in self._one_of([[""]] * 12 + [[], ["", "-twin"]]):
             pod = self._pod(f"{place.name}{name}", place.node)
             addresses = tuple(place.addresses.values())

@@ -9,8 +9,9 @@ import shutil
 from pathlib import Path
 
 from controller.dataplane.render import HAIRPIN_BYTECODE
+from controller.dataplane.tools import Backend
 from tests.kernel.namespaces import CommandError, Namespace, Namespaces
-from tests.kernel.rules import TOOLS, Backend
+from tests.kernel.rules import TOOLS
 from tests.kernel.wiring import BRIDGE_SYSCTLS, Topology
 
 _SETS = ("hash:ip", "hash:net", "hash:ip,port")

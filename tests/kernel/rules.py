@@ -6,17 +6,17 @@ All nodes and families are loaded at the same time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from enum import StrEnum
 from pathlib import Path
 
 from msgspec import Struct
 
 from controller.dataplane.render import render_rules, render_sets
 from controller.dataplane.ruleset import TABLE, Ruleset
+from controller.dataplane.tools import Backend
 from controller.dataplane.validity import ENTRY_CHAINS
 from controller.objects.kinds import Protocol
+from tests.kernel.ends import End
 from tests.kernel.namespaces import Command, Namespace, run_all
-from tests.kernel.sockets import End
 
 TOOLS = {4: "iptables", 6: "ip6tables"}
 
@@ -24,15 +24,8 @@ _MASQUERADE_MARK = "0x4000/0x4000"
 """The mark of kube-proxy."""
 
 
-class Backend(StrEnum):
-    """The two interfaces of the kernel that iptables can speak to."""
-
-    NFT = "nft"
-    LEGACY = "legacy"
-
-
 class Service(Struct, frozen=True):
-    """A virtual address and port that leads to one pod, as kube-proxy makes it; `masquerade` hides every client."""
+    """A virtual address and port that lead to one pod, as by kube-proxy; `masquerade` hides every client."""
 
     address: str
     port: int
@@ -120,8 +113,8 @@ class RuleLoader:
 def _in_place_of(old: Iterable[Ruleset], new: Ruleset) -> str:
     """One commit that takes all rules out of the table, removes chains that are no more, and adds the new.
 
-    Only those: in iptables-nft 1.8.9, a commit that removes a chain and makes it again fails when another program commits
-    to the same namespace meanwhile, as the other family does here (6 of 300 times).
+    Only those: in iptables-nft 1.8.9, a commit that removes a chain and makes it again fails when another
+    program commits to the same namespace meanwhile, as the other family does here (6 of 300 times).
     """
     there = {chain.name for each in old if each.family == new.family for chain in each.chains}
     kept = {*ENTRY_CHAINS, *(chain.name for chain in new.chains)}

@@ -1,6 +1,6 @@
-"""SCTP packets by hand, for kernels without SCTP sockets: the two that open an association, and their checksum.
+"""SCTP packets by hand, for kernels without SCTP sockets: the two that open an association.
 
-Netfilter needs no SCTP socket to track and match them (RFC 9260 sections 3.1, 3.3.2, 3.3.3; CRC32c: appendix A).
+Netfilter tracks and matches them without sockets (RFC 9260 sections 3.1, 3.3.2, 3.3.3; checksum: appendix A).
 """
 
 import struct
@@ -24,7 +24,10 @@ class Chunk(IntEnum):
 
 
 class Opening(Struct, frozen=True):
-    """An INIT or INIT ACK. `tag` is the number that its sender wants back; `verification` the one it gives back, 0 in an INIT."""
+    """An INIT or INIT ACK.
+
+    `tag` is the number that its sender wants back; `verification` the one it gives back, 0 in an INIT.
+    """
 
     chunk: Chunk
     source_port: int

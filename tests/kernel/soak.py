@@ -1,24 +1,28 @@
 """The differential test for as long as one likes: `python -m tests.kernel.soak --seconds 600 --seed 7`.
 
-Rounds take turns on both topologies and backends. Every verdict about which the judges differ is printed, with the seed
-that plays its round again (`--only SEED`); the exit status is 1 if there was one.
+Rounds take turns on both topologies and backends. Every verdict about which the judges differ is printed,
+with the seed that plays its round again (`--only SEED`); the exit status is 1 if there was one.
 """
 
 import argparse
+import functools
 import itertools
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 
+from controller.dataplane.tools import Backend
 from tests.kernel.conftest import PODS
-from tests.kernel.differential import play
+from tests.kernel.differential import Round, play
 from tests.kernel.netlab import Lab
 from tests.kernel.requirements import missing
-from tests.kernel.rules import Backend
 from tests.kernel.trial import Trial
 from tests.kernel.wiring import Topology
 
 _REPORT_EVERY = 30.0
+
+_say = functools.partial(print, flush=True)
 
 
 class Totals:
@@ -28,11 +32,24 @@ class Totals:
         self.start = time.monotonic()
         self.rounds = self.probes = self.allowed = self.late = self.faults = 0
 
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self.start
+
+    def add(self, found: Round) -> None:
+        """Count a round."""
+        self.rounds += 1
+        self.probes += found.probes
+        self.allowed += found.allowed
+        self.late += found.late
+        self.faults += len(found.faults)
+
     def __str__(self) -> str:
-        seconds = time.monotonic() - self.start
         return (
-            f"{seconds:.0f} s: {self.rounds} rounds, {self.probes} probes ({self.probes / seconds:.0f}/s),"
-            f" {self.allowed} allowed, {self.late} late, {self.faults} wrong"
+            f"{self.seconds:.0f} s: {self.rounds} rounds, {self.probes} probes"
+            f" ({self.probes / self.seconds:.0f}/s), {self.allowed} allowed, {self.late} late,"
+            f" {self.faults} wrong"
         )
 
 
@@ -48,9 +65,10 @@ def main() -> int:
         trials = _trials(labs)
         if not trials:
             return 2
-        seeds = itertools.repeat(options.only, len(trials)) if options.only else _seeds(options.seed)
-        print(f"seed {options.seed}" if not options.only else f"round {options.only}")
-        return _run(trials, seeds, options.seconds, options.probes)
+        _say(f"round {options.only}" if options.only else f"seed {options.seed}")
+        if options.only:
+            return _run(trials, [options.only] * len(trials), options)
+        return _run(trials, (f"{options.seed}/{number}" for number in itertools.count()), options)
 
 
 def _trials(labs: ExitStack) -> list[Trial]:
@@ -60,36 +78,26 @@ def _trials(labs: ExitStack) -> list[Trial]:
         lacking = {backend: missing(backend, topology) for backend in Backend}
         for backend, reason in lacking.items():
             if reason:
-                print(f"without {backend} on {topology}: {reason}", file=sys.stderr)
+                _say(f"without {backend} on {topology}: {reason}", file=sys.stderr)
         if not all(lacking.values()):
             lab = labs.enter_context(Lab(PODS, topology))
             trials += [Trial(lab, backend) for backend, reason in lacking.items() if not reason]
     return trials
 
 
-def _seeds(seed: str) -> "itertools.chain[str]":
-    return itertools.chain.from_iterable([f"{seed}/{number}"] for number in itertools.count())
-
-
-def _run(
-    trials: list[Trial], seeds: "itertools.chain[str] | itertools.repeat[str]", seconds: float, probes: int
-) -> int:
-    totals, reported = Totals(), time.monotonic()
+def _run(trials: list[Trial], seeds: Iterable[str], options: argparse.Namespace) -> int:
+    totals, reported = Totals(), 0.0
     for trial, seed in zip(itertools.cycle(trials), seeds, strict=False):
-        found = play(trial, seed, probes)
-        totals.rounds += 1
-        totals.probes += found.probes
-        totals.allowed += found.allowed
-        totals.late += found.late
-        totals.faults += len(found.faults)
+        found = play(trial, seed, options.probes)
+        totals.add(found)
         if found.faults:
-            print(f"{trial.lab.plan.topology} {trial.backend} {found}", flush=True)
-        if time.monotonic() - reported > _REPORT_EVERY:
-            reported = time.monotonic()
-            print(totals, flush=True)
-        if time.monotonic() - totals.start > seconds:
+            _say(f"{trial.lab.plan.topology} {trial.backend} {found}")
+        if totals.seconds > reported + _REPORT_EVERY:
+            reported = totals.seconds
+            _say(totals)
+        if totals.seconds > options.seconds:
             break
-    print(totals)
+    _say(totals)
     return 1 if totals.faults else 0
 
 

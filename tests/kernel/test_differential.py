@@ -1,4 +1,4 @@
-"""Random clusters: what the policies say, what the compiled rules say and what the kernel does is the same."""
+"""Random clusters: what the policies say, what the rules say and what the kernel does is the same."""
 
 import pytest
 

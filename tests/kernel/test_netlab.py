@@ -10,20 +10,27 @@ from pathlib import Path
 
 import pytest
 
+from controller.dataplane.tools import Backend
 from controller.objects.kinds import Protocol
+from tests.kernel.ends import End
 from tests.kernel.flows import Talk
 from tests.kernel.namespaces import FOLDER, PREFIX, CommandError, sweep
 from tests.kernel.netlab import Lab
 from tests.kernel.probing import Outcome, Probe
 from tests.kernel.requirements import missing
-from tests.kernel.rules import Backend, Service
+from tests.kernel.rules import Service
 from tests.kernel.sctp import crc32c
-from tests.kernel.sockets import End
 from tests.kernel.wiring import Topology
 
 pytestmark = pytest.mark.kernel
 
 SMALL = {"node-1": ["x/a", "x/b"], "node-2": ["x/c"]}
+DIE_IN_A_LAB = """
+import os, signal
+from tests.kernel.namespaces import Namespaces
+with Namespaces(["x"]):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 SERVICES = [*((protocol, 80) for protocol in Protocol), (None, 0)]
 
 
@@ -93,8 +100,7 @@ def test_labs_stand_side_by_side() -> None:
 
 
 def test_the_labs_of_killed_processes_are_swept_away() -> None:
-    script = "import os; from tests.kernel.namespaces import Namespaces; Namespaces(['x']).__enter__(); os.kill(os.getpid(), 9)"
-    killed = subprocess.Popen([sys.executable, "-c", script])
+    killed = subprocess.Popen([sys.executable, "-c", DIE_IN_A_LAB])
     assert killed.wait() == -signal.SIGKILL
     left = [name for name in namespaces() if name.startswith(f"{PREFIX}-{killed.pid}-")]
 

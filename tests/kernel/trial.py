@@ -1,6 +1,6 @@
-"""One cluster enforced in a lab, and its verdicts asked of three judges: the policies' text, the simulated rules, the kernel.
+"""One cluster enforced in a lab, and three judges: the policies, the simulated rules, the kernel.
 
-The third needs no argument: a packet came through or it did not. The other two must say the same.
+What the third says is beyond dispute: a packet came through or it did not. The other two must say the same.
 """
 
 import itertools
@@ -12,13 +12,14 @@ from msgspec import Struct
 from controller.dataplane.compile import compile_node
 from controller.dataplane.ruleset import Ruleset
 from controller.dataplane.settings import DEFAULTS, Settings
+from controller.dataplane.tools import Backend
 from controller.dataplane.walk import Network
 from controller.engine.evaluate import Evaluator
 from controller.engine.resolve import Resolver
 from controller.objects.kinds import Cluster
 from tests.kernel.netlab import Lab
 from tests.kernel.probing import PATIENCE, Outcome, Probe
-from tests.kernel.rules import Backend, Service
+from tests.kernel.rules import Service
 
 _ICMP = {4: 1, 6: 58}
 _generations = itertools.count()
@@ -104,7 +105,7 @@ class Trial:
         ]
 
     def _foretell(self, probe: Probe) -> tuple[bool, bool]:
-        """The verdicts of `evaluate` and `simulate`, which judge a packet as it stands behind a Service (rule 2.48)."""
+        """The verdicts of `evaluate` and `simulate`, on what the packet is behind a Service (rule 2.48)."""
         shot = self.lab.resolve(probe)
         source = self._evaluator.addresses.at(shot.source.address)
         destination = self._evaluator.addresses.at(shot.arrival.address if shot.arrival else shot.address)

@@ -1,8 +1,8 @@
-"""What a lab looks like: its places, their addresses, and the `ip` commands and sysctls that make them so. Pure.
+"""What a lab looks like: its places, their addresses, and the `ip` commands and sysctls that make it. Pure.
 
-Each node and each pod is a network namespace, and so is `outside`, which holds the network between the nodes and
-answers at every address of a few blocks beyond the cluster. Pods hang on their node in one of two ways, both
-common, which differ in the hooks that packets between pods of one node meet.
+Each node and each pod is a network namespace, and so is `outside`, which holds the network between the nodes
+and answers at every address of a few blocks beyond the cluster. Pods hang on their node in one of two ways,
+both common, which differ in the hooks that packets between pods of one node meet.
 """
 
 import ipaddress
@@ -25,8 +25,8 @@ _BRIDGE = "bridge forward_delay 0 stp_state 0 mcast_snooping 0"
 class Topology(StrEnum):
     """How pods hang on their node.
 
-    PTP: a veth and a host route each, as kindnet does it; the node routes every packet. BRIDGE: ports of one Linux bridge that
-    shows bridged packets to iptables.
+    PTP: a veth and a host route each, as kindnet does it; the node routes every packet. BRIDGE: ports of one
+    Linux bridge that shows bridged packets to iptables.
     """
 
     PTP = "ptp"
@@ -82,7 +82,7 @@ def _node(number: int, name: str, pods: Sequence[str], families: Sequence[int]) 
         addresses={family: _host(_FABRIC[family], number + 1) for family in families},
         gateways={family: _host(blocks[family], 1) for family in families},
         pod_blocks=blocks,
-        # 2, 10, 18, ...: every other one ends in the same hexadecimal digit, so that they share a dispatch chain.
+        # 2, 10, 18, ...: every other one ends in the same hexadecimal digit: they share a dispatch chain.
         pods=tuple(
             PodPlace(pod, name, {family: _host(blocks[family], 2 + 8 * place) for family in families})
             for place, pod in enumerate(pods)

@@ -59,10 +59,9 @@ class ClusterBuilder(Struct, frozen=True):
         return self._with(namespaces=kept, missing=self.missing | {name})
 
     def node(self, name: str, *ips: str, pods: Sequence[str] = ()) -> "ClusterBuilder":
-        """A node: its addresses, and the blocks its pods live in."""
-        return self._with(
-            nodes=(*self.nodes, Node(name=name, ips=ips, pod_cidrs=tuple(map(parse_cidr, pods))))
-        )
+        """A node, instead of one of that name: its addresses, and the blocks its pods live in."""
+        others = (other for other in self.nodes if other.name != name)
+        return self._with(nodes=(*others, Node(name=name, ips=ips, pod_cidrs=tuple(map(parse_cidr, pods)))))
 
     def pod(
         self,
@@ -113,6 +112,10 @@ class ClusterBuilder(Struct, frozen=True):
         policy = read_policy(key, spec)
         assert any(found.severity is Severity.ERROR for found in policy.findings), "nothing is wrong with it"
         return self._with_policy(policy)
+
+    def without_policies(self) -> "ClusterBuilder":
+        """Every policy is gone."""
+        return self._with(policies=())
 
     def build(self) -> Cluster:
         """Everything as one value, sorted; namespaces that were only mentioned are there without labels."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,8 @@ from referencing import Registry, Resource
 from controller.cli.diff import command
 from controller.cli.failure import CLEAN, ERROR, FOUND, CommandError
 
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs" / "diff.md"
 PODS = """\
 apiVersion: v1
 kind: Pod
@@ -50,6 +53,7 @@ spec:
 ---
 """
 
+
 def policy(name: str, spec: str) -> str:
     return (
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n"
@@ -57,8 +61,10 @@ def policy(name: str, spec: str) -> str:
         f"spec:\n  podSelector: {{matchLabels: {{app: db}}}}\n{spec}---\n"
     )
 
+
 def allow(port: int) -> str:
     return policy("allow", f"  ingress:\n  - ports:\n    - port: {port}\n")
+
 
 DENY = policy("deny", "  policyTypes: [Ingress]\n")
 OPENED = (PODS + DENY, PODS + DENY + allow(80))
@@ -307,3 +313,26 @@ def test_an_unknown_node_is_an_error(sides: Sides) -> None:
 def test_options_that_do_not_go_together_are_an_error(sides: Sides, arguments: tuple[str, ...]) -> None:
     with pytest.raises(CommandError, match="--render"):
         sides.run(*OPENED, *arguments)
+
+
+# The documentation
+
+
+def test_the_documentation_shows_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = re.search(r"\$ podgate diff examples/shop planned\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert shown is not None
+    shop = ROOT / "examples" / "shop"
+    shutil.copytree(shop, tmp_path / "examples" / "shop")
+    shutil.copytree(shop, tmp_path / "planned")
+    payments = tmp_path / "planned" / "payments.yaml"
+    text = payments.read_text().replace("198.51.100.240/28", "198.51.100.248/29")
+    payments.write_text(re.sub(r"port: 443$", "port: 8443", text, flags=re.MULTILINE))
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(command, ["examples/shop", "planned"], standalone_mode=False)
+    assert found.stdout == shown[1]
+
+
+def test_the_example_in_the_documentation_obeys_the_schema() -> None:
+    example = re.search(r"```json\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert example is not None
+    validator().validate(json.loads(example[1]))

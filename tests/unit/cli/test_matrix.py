@@ -27,7 +27,9 @@ from controller.engine.matrix import Matrix, matrix_of
 from controller.objects.kinds import Cluster, Pod, Workload
 from tests.unit.builder import ClusterBuilder, block, cluster, labels, namespaces, pods, port
 
-SHOP = str(Path(__file__).parents[3] / "examples" / "shop")
+ROOT = Path(__file__).parents[3]
+SHOP = str(ROOT / "examples" / "shop")
+DOCS = ROOT / "docs" / "matrix.md"
 DENY = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: solo, namespace: shop}\nspec: {containers: []}\n"
 POLICY = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: some, namespace: shop}\n"
@@ -400,3 +402,18 @@ def test_the_output_does_not_depend_on_the_order_of_files(tmp_path: Path) -> Non
         path.write_text("\n---\n".join(order))
         texts.append([run("-f", str(path), "-o", form).stdout for form in ("table", "json", "html", "dot")])
     assert texts[0] == texts[1]
+
+
+# The documentation
+
+
+def test_the_documentation_shows_what_is_printed() -> None:
+    shown = re.search(r"\$ podgate matrix -f examples/shop -n data\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert shown is not None
+    assert run("-f", SHOP, "-n", "data").stdout == shown[1]
+
+
+def test_the_example_in_the_documentation_obeys_the_schema() -> None:
+    example = re.search(r"```json\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert example is not None
+    jsonschema.Draft202012Validator(schema("connectivity-matrix")).validate(json.loads(example[1]))

@@ -20,8 +20,40 @@ from controller.engine.rulesets import LocalPod, NodeView, PolicyRuleset, Rulese
 from controller.engine.tiers import Action, Tier
 from controller.objects.addresses import parse_address
 from controller.objects.kinds import Direction
+from tests.unit.builder import NODE, block, cluster, labels, namespaces, pods, port
 
 OUTSIDE = "192.0.2.1"
+
+SHOP = (
+    cluster()
+    .ns("shop", team="a")
+    .ns("bank", team="b")
+    .node(NODE, "172.16.0.1", pods=["10.0.0.0/24", "fd00::/64"])
+    .pod("shop/web", ip=("10.0.0.21", "fd00::21"), labels={"app": "web"})
+    .pod("shop/web-2", ip=("10.0.0.22", "fd00::22"), labels={"app": "web"})
+    .pod("shop/db", ip=("10.0.0.5", "fd00::5"), labels={"app": "db"}, ports=["sql:5432"])
+    .pod("bank/web", ip=("10.0.1.7", "fd00::1:7"), labels={"app": "web"}, node="node-2", ports=["sql:1"])
+    .policy("shop/deny", {"policyTypes": ["Ingress", "Egress"]})
+    .policy(
+        "shop/db",
+        {
+            "podSelector": labels(app="db"),
+            "ingress": [
+                {"from": [pods(app="web"), namespaces(team="b")], "ports": [port("sql"), port(53, "UDP")]},
+                {"from": [block("192.0.2.0/24", "192.0.2.7/32"), block("2001:db8::/32")]},
+            ],
+        },
+    )
+    .policy(
+        "shop/web",
+        {
+            "podSelector": labels(app="web"),
+            "policyTypes": ["Egress"],
+            "egress": [{"to": [namespaces()], "ports": [port("sql"), port(1, end=99)]}],
+        },
+    )
+)
+"""Two nodes with both families and rules of every kind: selectors, blocks, numbers, names and ranges."""
 
 
 def view(*pods: LocalPod, rulesets: Iterable[PolicyRuleset] = (), known: tuple[str, ...] = ()) -> NodeView:

@@ -101,15 +101,21 @@ def test_a_named_port_of_egress_is_that_of_each_destination() -> None:  # rule 2
         "policyTypes": ["Egress"],
         "egress": [{"ports": [port("http")]}],
     }
-    built = (
-        OPEN.pod("shop/a", ports=["http:8080"]).pod("bank/b", ports=["http:9090"]).policy("shop/out", egress)
-    )
-    found = matrix(built)
-    assert (found.between("shop/web", "shop/a"), found.between("shop/web", "bank/b")) == (
+    built = OPEN.pod("shop/a", ports=["http:8080"]).pod("shop/b", ports=["http:9090"])
+    found = matrix(built.policy("shop/out", egress))
+    assert (found.between("shop/web", "shop/a"), found.between("shop/web", "shop/b")) == (
         tcp(8080),
         tcp(9090),
     )
     assert found.between("shop/web", "0.0.0.0/0") == NOTHING
+
+
+def test_a_pod_selector_looks_in_the_namespace_of_its_own_policy() -> None:  # rule 2.12
+    ingress = {"podSelector": {}, "ingress": [{"from": [pods(app="web")]}]}
+    built = OPEN.pod("bank/web", labels={"app": "web"}).pod("bank/db")
+    found = matrix(built.policy("shop/in", ingress).policy("bank/in", ingress))
+    assert found.between("shop/web", "shop/db") == found.between("bank/web", "bank/db") == EVERYTHING
+    assert found.between("shop/web", "bank/db") == found.between("bank/web", "shop/db") == NOTHING
 
 
 def test_one_address_family_that_lets_it_through_is_enough() -> None:

@@ -1,0 +1,117 @@
+"""Compiling one node again and again gives what compiling it once would give, whatever changed in between."""
+
+import itertools
+import random
+
+import msgspec
+import pytest
+
+from controller.dataplane.compile import NodeCompiler, compile_family, compile_node
+from controller.dataplane.ruleset import AddressSet
+from controller.dataplane.settings import Settings
+from tests.unit.builder import NODE, ClusterBuilder, labels, namespaces, pods, port
+from tests.unit.dataplane.compiled import SHOP
+
+OPTIONS = Settings(gates=(4, 6), unknown_pods_denied=True, bucket_size=1)
+STATES: dict[str, ClusterBuilder] = {
+    "as it is": SHOP,
+    "a peer came": SHOP.pod("bank/new", ip=("10.0.1.99", "fd00::1:99"), node="node-2", ports=["sql:7"]),
+    "a peer went": SHOP.without_pod("bank/web"),
+    "a peer has another address": SHOP.pod("bank/web", ip="10.0.1.8", node="node-2", ports=["sql:1"]),
+    "a peer's port has another number": SHOP.pod("bank/web", node="node-2", ports=["sql:2"]),
+    "a namespace was relabelled": SHOP.ns("bank", team="z"),
+    "a subject came": SHOP.pod("shop/web-3", ip=("10.0.0.37", "fd00::37"), labels={"app": "web"}),
+    "a subject went": SHOP.without_pod("shop/web"),
+    "a subject's port has another number": SHOP.pod("shop/db", labels={"app": "db"}, ports=["sql:9"]),
+    "a subject was relabelled": SHOP.pod("shop/db", labels={"app": "other"}),
+    "a free pod came": SHOP.pod("lab/free", ip=("10.0.0.40", "fd00::40")),
+    "the pod block changed": SHOP.node(NODE, "172.16.0.1", pods=["10.0.0.0/25"]),
+    "a policy was edited": SHOP.policy("shop/db", {"podSelector": labels(app="db"), "ingress": [{}]}),
+    "a policy asks for others": SHOP.policy(
+        "shop/web",
+        {
+            "podSelector": labels(app="web"),
+            "policyTypes": ["Egress"],
+            "egress": [{"to": [namespaces(team="b"), pods()], "ports": [port("sql")]}],
+        },
+    ),
+    "no policy is left": SHOP.without_policies(),
+}
+VIEWS = {name: built.view() for name, built in STATES.items()}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("settings", [Settings(), OPTIONS], ids=["default", "options"])
+@pytest.mark.parametrize("before", STATES)
+def test_after_any_change_the_result_is_that_of_a_fresh_compilation(
+    before: str, settings: Settings, family: int
+) -> None:
+    for after, view in VIEWS.items():
+        again = NodeCompiler(family, settings)
+        again.compile(VIEWS[before], 1)
+        assert again.compile(view, 1) == compile_family(view, family, settings), after
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("seed", range(5))
+def test_after_many_changes_too(seed: int, family: int) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    again = NodeCompiler(family, OPTIONS)
+
+    for generation in range(1, 40):
+        view = VIEWS[chance.choice(list(VIEWS))]
+        fresh = NodeCompiler(family, OPTIONS)
+        assert again.compile(view, generation) == fresh.compile(view, generation)
+
+
+def test_the_generation_is_that_of_each_compilation() -> None:
+    again = NodeCompiler(4)
+    again.compile(VIEWS["as it is"], 1)
+
+    second = again.compile(VIEWS["as it is"], 2)
+
+    assert second == compile_family(VIEWS["as it is"], 4, Settings(generation=2))
+
+
+def test_two_compilers_know_nothing_of_each_other() -> None:
+    one, other = NodeCompiler(4), NodeCompiler(6)
+    one.compile(VIEWS["as it is"], 1)
+    other.compile(VIEWS["no policy is left"], 1)
+
+    assert one.compile(VIEWS["a peer came"], 1) == compile_family(VIEWS["a peer came"], 4)
+
+
+def test_what_was_given_out_before_is_not_changed_by_what_comes_after() -> None:
+    again = NodeCompiler(4)
+    first = again.compile(VIEWS["as it is"], 1)
+
+    for name in ("a peer came", "no policy is left"):
+        again.compile(VIEWS[name], 2)
+
+    assert first == compile_family(VIEWS["as it is"], 4)
+
+
+# What the incremental way is for: a peer that comes costs the sets it is in.
+def test_a_set_whose_members_did_not_change_is_not_made_again() -> None:
+    view = VIEWS["as it is"]
+    (grown,) = (group for group in view.groups if "team=b" in str(group))
+    members = {**view.groups, grown: view.groups[grown] | {"10.0.1.99"}}
+    again = NodeCompiler(4)
+    before = _by_name(again.compile(view, 1).sets)
+
+    after = _by_name(again.compile(msgspec.structs.replace(view, groups=members), 1).sets)
+
+    made_again = [name for name in after if after[name] is not before[name]]
+    assert len(made_again) == 1
+    assert "10.0.1.99" in after[made_again[0]].entries
+
+
+def _by_name(found: tuple[AddressSet, ...]) -> dict[str, AddressSet]:
+    return {each.name: each for each in found}
+
+
+# Else the tests above would show less than they seem to.
+def test_each_state_differs_from_every_other() -> None:
+    found = {name: compile_node(view, OPTIONS) for name, view in VIEWS.items()}
+
+    assert [pair for pair in itertools.combinations(found, 2) if found[pair[0]] == found[pair[1]]] == []
