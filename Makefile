@@ -2,10 +2,10 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench bench-kernel soak clean
 
 help: ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Lint, render and explain the bundled shop
 	@hack/setup
@@ -35,6 +35,16 @@ format: ## Format the code, and mend what ruff can mend
 bench: ## Measure resolve, compile and render on generated clusters of up to 150k pods
 	@hack/setup
 	@$(BIN)/python hack/bench/engine.py --json bench.json
+
+bench-kernel: ## Measure what changes cost in the kernel, on both backends (root)
+	@hack/setup kernel
+	@$(BIN)/python hack/bench/kernel.py --json bench-kernel.json
+
+SECONDS ?= 600
+SEED ?= 1
+soak: ## Random clusters, policies and packets: text == simulated rules == kernel, for SECONDS from SEED (root)
+	@hack/setup kernel
+	@$(BIN)/python -m tests.kernel.soak --seconds $(SECONDS) --seed $(SEED)
 
 clean: ## Remove the environment and every cache
 	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -70,6 +70,7 @@ class Enforcer:
         self._keep_established = keep_established
         self._sleep = sleep
         self._held: Ruleset | None = None
+        self._marks_in_doubt = False
         self._settled = False  # whether every connection was told of the last thing that was taken away
 
     @property
@@ -119,11 +120,26 @@ class Enforcer:
         current = installed_generation(held, self._settings.marks)
         if current is None or generation < current:
             # Marks of this number may be left from an earlier installation, or from the last time round.
-            self._conntrack.clear_marks(self.family, self._settings.marks.mask)
+            self._marks_in_doubt = True
+        failure = self._clear_doubtful_marks()
         self._settled = self._settled and generation == current
         self._held = self._kernel.execute(held, steps)
         self._settled = True
+        if failure is not None:
+            raise KernelError(
+                f"IPv{self.family}: the rules are in force, but old marks may let connections pass: {failure}"
+            )
         return steps, generation
+
+    def _clear_doubtful_marks(self) -> ToolError | None:
+        """Why it failed, if it did: that is no reason to enforce nothing."""
+        if self._marks_in_doubt:
+            try:
+                self._conntrack.clear_marks(self.family, self._settings.marks.mask)
+            except ToolError as error:
+                return error
+            self._marks_in_doubt = False
+        return None
 
     def _plan(self, view: NodeView, held: Ruleset, *, settled: bool) -> tuple[tuple[Step, ...], int]:
         """The steps, with a new generation if they may take something away (rule 2.59)."""

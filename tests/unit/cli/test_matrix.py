@@ -25,6 +25,7 @@ from controller.cli.output.table import Look, matrix_table
 from controller.engine.connections import ConnectionSet
 from controller.engine.matrix import Matrix, matrix_of
 from controller.objects.kinds import Cluster, Pod, Workload
+from controller.objects.read import read
 from tests.unit.builder import ClusterBuilder, block, cluster, labels, namespaces, pods, port
 
 ROOT = Path(__file__).parents[3]
@@ -221,6 +222,14 @@ def test_nothing_is_coloured_unless_wanted() -> None:
 
 def test_a_terminal_without_unicode_gets_other_marks() -> None:
     assert table(cluster().pod("shop/a").pod("shop/b"), ascii=True).isascii()
+
+
+def test_a_terminal_that_is_wide_enough_and_a_pipe_show_the_same() -> None:
+    shop = matrix_of(read([SHOP]).cluster)
+    picture = matrix_picture(shop, shop.pods)
+    looks = (Look(width=200, fold=True), Look(width=200, fold=False))
+    folded, piped = (matrix_table(shop, picture, look) for look in looks)
+    assert folded == piped
 
 
 def test_a_grid_that_does_not_fit_is_left_out() -> None:
