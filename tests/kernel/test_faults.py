@@ -20,11 +20,12 @@ from controller.dataplane.compile import compile_family
 from controller.dataplane.kernel import Kernel, KernelError
 from controller.dataplane.plan import AddEntries, Commit, DestroySets, FillSet, RemoveEntries, Step
 from controller.dataplane.ruleset import Ruleset
+from controller.dataplane.setlink import SetLink
 from controller.dataplane.tools import Backend, Result, Runner, ToolMissingError
 from tests.kernel.changes import CHANGES, SHOP, STRICT, allowed, barriers, holes
 from tests.kernel.host import Host, applied, kinds, needs_host
 from tests.kernel.loopback import UdpFlow, own
-from tests.unit.builder import ClusterBuilder
+from tests.unit.builder import ClusterBuilder, labels, pods
 
 pytestmark = needs_host
 FIRST = "the first application"
@@ -136,20 +137,295 @@ def start_from(host: Host, change: str) -> None:
         host.enforcer(STRICT).apply(CHANGES[change][0].view())
 
 
-def test_a_connection_is_cut_although_its_peer_went_in_a_change_that_was_interrupted(host: Host) -> None:
-    """The one thing that rules and sets cannot show: that a removal has been made and not been told."""
+ANY_DB = {"podSelector": labels(app="web"), "policyTypes": ["Egress"], "egress": [{"to": [pods(app="db")]}]}
+TALKING = SHOP.policy("shop/web", ANY_DB)
+SILENCED = TALKING.without_pod("shop/db")
+"""shop/web at 10.0.0.1 reaches shop/db at 10.0.0.3, and then shop/db is gone."""
+
+
+def test_a_connection_is_cut_although_the_change_that_cuts_it_was_interrupted(host: Host) -> None:
+    """What rules and sets cannot show: that an entry went, and connections have not been told."""
     own(host, "10.0.0.1", "10.0.0.3")
-    cluster = SHOP.pod("shop/db", ip="10.0.0.3", labels={"app": "db"}, ports=["sql:5432"], node="elsewhere")
-    cluster = cluster.policy("shop/web", {**ANY_DB})
-    host.enforcer(STRICT).apply(cluster.view())
+    host.enforcer(STRICT).apply(TALKING.view())
+    wanted_steps = host.enforcer(STRICT).preview(SILENCED.view())
     dying = DyingKernel(4, host.backend, host.runner)
-    dying.dies_before = 1
+    dying.dies_before = len(wanted_steps) - 1
     with UdpFlow("10.0.0.1", "10.0.0.3") as flow:
         assert flow.asks()
-        without = cluster.without_pod("shop/db")
         with pytest.raises(Killed):
-            host.enforcer(STRICT, dying).apply(without.view())
+            host.enforcer(STRICT, dying).apply(SILENCED.view())
+        dying.close()
+        assert flow.asks(), "nothing is left to be done, so that there is nothing to test"
 
-        host.enforcer(STRICT).apply(without.view())
+        host.enforcer(STRICT).apply(SILENCED.view())
 
         assert not flow.asks()
+
+
+@pytest.mark.parametrize("change", ["a pod changes its part", "all at once"])
+def test_a_process_that_is_killed_at_any_time_leaves_a_safe_state(host: Host, change: str) -> None:
+    corridor = Corridor.of(change)
+    seed = random.randrange(1 << 32)
+    times = random.Random(seed)  # noqa: S311  a random moment
+    for _ in range(3):
+        with subprocess.Popen(
+            [sys.executable, "-m", "tests.kernel.toggler", str(host.backend), change], stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            time.sleep(times.uniform(0, 0.25))
+            process.send_signal(signal.SIGKILL)
+        settle()
+
+        corridor.check(host.kernel(), seed)
+        node = host.node(STRICT, families=[4])
+        (result,) = applied(node.apply(CHANGES[change][1].view()))
+        assert node.verify(CHANGES[change][1].view()) == []
+        assert host.kernel().read() == wanted(CHANGES[change][1], result.generation)
+
+
+def settle() -> None:
+    """A tool that the dead process had started still comes to its end."""
+    time.sleep(0.05)
+
+
+# A tool fails
+
+
+class Failing:
+    """A machine on which some calls fail, in the way that a function makes of them."""
+
+    def __init__(
+        self, runner: Runner, fails: Callable[[Sequence[str], str], Result | None], times: int = 10**9
+    ) -> None:
+        self._runner = runner
+        self._fails = fails
+        self._times = times
+        self.failed: list[str] = []
+
+    def run(self, command: Sequence[str], text: str = "") -> Result:
+        found = self._fails(command, text) if len(self.failed) < self._times else None
+        if found is None:
+            return self._runner.run(command, text)
+        self.failed.append(" ".join(command))
+        return found
+
+
+def half_way(runner: Runner, tool: str) -> Callable[[Sequence[str], str], Result | None]:
+    """A restore that breaks off in the middle of its input."""
+
+    def fails(command: Sequence[str], text: str) -> Result | None:
+        if not command[0].startswith(tool) or "restore" not in " ".join(command) or text.startswith("save "):
+            return None
+        lines = text.splitlines(keepends=True)
+        runner.run(command, "".join(lines[: len(lines) // 2]))
+        return Result(1, "", "Killed")
+
+    return fails
+
+
+@pytest.mark.parametrize("change", [FIRST, "a policy is written anew", "all at once"])
+@pytest.mark.parametrize("tool", ["ipset", "iptables"])
+def test_a_restore_that_breaks_off_once_is_made_good_at_once(host: Host, change: str, tool: str) -> None:
+    start_from(host, change)
+    after = CHANGES[change][1]
+    failing = Failing(host.runner, half_way(host.runner, tool), times=1)
+    node = host.node(STRICT, failing, families=[4])
+
+    (result,) = applied(node.apply(after.view()))
+
+    assert failing.failed
+    assert result.retries == 1
+    assert host.kernel().read() == wanted(after, result.generation)
+
+
+@pytest.mark.parametrize("change", [FIRST, "a policy is written anew", "all at once"])
+@pytest.mark.parametrize("tool", ["ipset", "iptables"])
+def test_a_restore_that_always_breaks_off_is_told_and_leaves_a_safe_state(
+    host: Host, change: str, tool: str
+) -> None:
+    start_from(host, change)
+    after = CHANGES[change][1]
+    failing = Failing(host.runner, half_way(host.runner, tool))
+
+    (result,) = host.node(STRICT, failing, families=[4]).apply(after.view())
+
+    assert isinstance(result, FamilyFailure)
+    assert "exit code 1: Killed" in result.reason
+    Corridor.of(change).check(host.kernel())
+    final = host.enforcer(STRICT).apply(after.view())
+    assert host.kernel().read() == wanted(after, final.generation)
+
+
+def test_a_commit_that_fails_after_a_removal_still_brings_the_new_generation(host: Host) -> None:
+    own(host, "10.0.0.1", "10.0.0.3")
+    first_commits_fail = Failing(host.runner, half_way(host.runner, "iptables"), times=0)
+    node = host.node(STRICT, first_commits_fail, families=[4])
+    applied(node.apply(TALKING.view()))
+    applied(node.apply(SILENCED.pod("shop/db", node="elsewhere").view()))
+    with UdpFlow("10.0.0.1", "10.0.0.3") as flow:
+        assert flow.asks()
+        first_commits_fail._times = 1
+
+        (result,) = applied(node.apply(SILENCED.view()))
+
+        assert kinds(result) == ["Commit"], "the entry is gone, only the generation is missing"
+        assert not flow.asks()
+
+
+@pytest.mark.parametrize("tool", ["ipset", "iptables-{backend}-restore", "iptables-{backend}-save"])
+def test_a_missing_tool_is_told_and_what_was_enforced_stays(host: Host, tool: str) -> None:
+    name = tool.format(backend=host.backend)
+    start_from(host, "all at once")
+    before, after = (each.view() for each in CHANGES["all at once"])
+    old = host.kernel().read()
+
+    (result,) = host.node(STRICT, Lacking(host.runner, name), families=[4]).apply(after)
+
+    assert isinstance(result, FamilyFailure)
+    assert f"{name} is not installed" in result.reason
+    assert allowed(host.kernel().read()) == allowed(old)
+    final = host.enforcer(STRICT).apply(after)
+    assert host.kernel().read() == wanted(CHANGES["all at once"][1], final.generation)
+
+
+def test_without_conntrack_rules_are_enforced_nevertheless_and_it_is_told(host: Host) -> None:
+    (result,) = host.node(STRICT, Lacking(host.runner, "conntrack"), families=[4]).apply(SHOP.view())
+
+    assert isinstance(result, FamilyFailure)
+    assert "the rules are in force" in result.reason
+    assert "conntrack is not installed" in result.reason
+    assert host.kernel().read() == wanted(SHOP, 1)
+
+
+class Lacking:
+    """A machine on which a tool is not installed."""
+
+    def __init__(self, runner: Runner, name: str) -> None:
+        self._runner = runner
+        self._name = name
+
+    def run(self, command: Sequence[str], text: str = "") -> Result:
+        if command[0] == self._name:
+            raise ToolMissingError(command, f"{command[0]} is not installed")
+        return self._runner.run(command, text)
+
+
+# The lock
+
+
+HOLDER = """
+import fcntl, sys, time
+with open(sys.argv[1], "w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_a_lock_that_is_held_longer_than_a_call_waits_is_waited_for(tmp_path: Path) -> None:
+    """Exit code 4 after 5 s; iptables-nft takes no lock."""
+    with Host(Backend.LEGACY, tmp_path) as host:
+        codes: list[int] = []
+        start_from(host, "all at once")
+        node = host.node(STRICT, Watching(host.runner, codes), families=[4])
+        holder = [sys.executable, "-c", HOLDER, str(host.lock), "5.5"]
+        with subprocess.Popen(holder, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"held\n"
+
+            (result,) = applied(node.apply(CHANGES["all at once"][1].view()))
+
+        assert 4 in codes
+        assert result.retries == 0, "the commit itself was repeated, nothing had to be read again"
+        assert host.kernel().read() == wanted(CHANGES["all at once"][1], result.generation)
+
+
+class Watching:
+    """Notes the exit code of each iptables-restore."""
+
+    def __init__(self, runner: Runner, codes: list[int]) -> None:
+        self._runner = runner
+        self._codes = codes
+
+    def run(self, command: Sequence[str], text: str = "") -> Result:
+        result = self._runner.run(command, text)
+        if "restore" in command[0]:
+            self._codes.append(result.code)
+        return result
+
+
+# Sets
+
+
+def small_set(host: Host, cluster: ClusterBuilder) -> str:
+    """A set that the cluster needs for several entries is there, and takes one."""
+    name = next(
+        each.name for each in wanted(cluster, 1).sets if len(each.entries) > 1 and "-" not in each.name[4:]
+    )
+    host.run("ipset", "create", name, "hash:ip", "family", "inet", "hashsize", "64", "maxelem", "1")
+    return name
+
+
+def test_a_set_that_is_full_is_told_and_isolated_pods_stay_isolated(host: Host) -> None:
+    name = small_set(host, SHOP)
+    node = host.node(STRICT, families=[4])
+
+    (result,) = node.apply(SHOP.view())
+
+    assert isinstance(result, FamilyFailure)
+    assert result.reason.endswith(f"set {name}: the set is full")
+    Corridor.of(FIRST).check(host.kernel())
+    assert allowed(host.kernel().read()) <= allowed(wanted(SHOP, 1)), "nothing is open that should not be"
+
+
+def test_once_a_full_set_is_out_of_the_way_the_next_application_converges(host: Host) -> None:
+    name = small_set(host, SHOP)
+    node = host.node(STRICT, families=[4])
+    node.apply(SHOP.view())
+    host.run("ipset", "destroy", name)
+
+    (result,) = applied(node.apply(SHOP.view()))
+
+    assert host.kernel().read() == wanted(SHOP, result.generation)
+
+
+def test_failing_again_and_again_leaves_no_more_sets_each_time(host: Host) -> None:
+    small_set(host, SHOP)
+    node = host.node(STRICT, families=[4])
+    node.apply(SHOP.view())
+    before = host.run("ipset", "list", "-n").split()
+
+    for _ in range(5):
+        node.apply(SHOP.view())
+
+    assert len(host.run("ipset", "list", "-n").split()) <= len(before)
+
+
+def test_an_obsolete_set_that_others_use_fails_nothing_and_is_taken_later(host: Host) -> None:
+    node = host.node(STRICT, families=[4])
+    applied(node.apply(SHOP.view()))
+    obsolete = next(each.name for each in host.kernel().read().sets if "-" not in each.name[4:])
+    host.iptables(f"-A OUTPUT -m set --match-set {obsolete} dst -j ACCEPT")
+    bare = CHANGES[FIRST][0].view()
+
+    (result,) = applied(node.apply(bare))
+
+    assert result.retries == 0
+    assert [str(drift) for drift in node.verify(bare)] == [f"IPv4: set {obsolete} should not be there"]
+    host.iptables("-F OUTPUT")
+    (mended,) = applied(node.repair(bare))
+    assert (kinds(mended), mended.generation) == (["DestroySets"], result.generation)
+    assert node.verify(bare) == []
+
+
+def test_without_netlink_entries_are_changed_by_ipset_restore(host: Host) -> None:
+    def refused() -> SetLink:
+        raise PermissionError
+
+    enforcer = host.enforcer(STRICT, Kernel(4, host.backend, host.runner, open_link=refused))
+
+    for change in ("peers go", "peers come", "all at once"):
+        for each in CHANGES[change]:
+            result = enforcer.apply(each.view())
+            assert host.kernel().read() == wanted(each, result.generation)

@@ -60,7 +60,7 @@ def _page(matrix: Matrix, picture: Picture[ConnectionSet], port: str | None) -> 
     yield f"<h1>Who may talk to whom{f' on {in_html(port)}' if port else ''}</h1>"
     yield (
         '<p class="faint">From the row to the column: '
-        '<span class="all">&nbsp;✓&nbsp;</span> everything, '
+        '<span class="all">&nbsp;&#10003;&nbsp;</span> everything, '
         '<span class="some">&nbsp;+&nbsp;</span> some ports (point at a cell, or see the list), '
         "an empty cell nothing. A pod always reaches itself, and a node the pods it runs.</p>"
     )
@@ -90,7 +90,7 @@ def _cell(
     allowed = picture.edges.get((row, column))
     if allowed is None:
         return "<td></td>"
-    look, mark = ("all", "✓") if port or allowed == EVERYTHING else ("some", "+")
+    look, mark = ("all", "&#10003;") if port or allowed == EVERYTHING else ("some", "+")
     return f'<td class={look} title="{titles[row]} to {titles[column]}: {in_html(str(allowed))}">{mark}</td>'
 
 
