@@ -15,33 +15,43 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def _examples() -> Iterator[tuple[str, str, str]]:
-    """(document, call, what is shown below it)."""
+def _examples() -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """(document, the calls of a block up to a podgate call, what is shown below that)."""
     for document in DOCUMENTS:
         for block in _BLOCK.findall(document.read_text()):
+            calls: list[str] = []
             for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
                 call, _, shown = part.partition("\n")
+                calls.append(call)
                 if call.startswith("podgate ") and shown.strip():
-                    yield document.name, call, shown
+                    yield document.name, tuple(calls), shown
 
 
-@pytest.mark.parametrize(("document", "call", "shown"), list(_examples()))
-def test_an_example_prints_what_the_document_shows(document: str, call: str, shown: str) -> None:
-    """A line `...` stands for any lines; the exit code of a pipe is not judged."""
+@pytest.mark.parametrize(("document", "calls", "shown"), list(_examples()))
+def test_an_example_prints_what_the_document_shows(
+    document: str, calls: tuple[str, ...], shown: str, tmp_path: Path
+) -> None:
+    """A line `...` stands for any lines; the exit code is not judged."""
     assert document
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    found = [_run(call, tmp_path) for call in calls]
+    pattern = "\n".join("*" if line == "..." else _literal(line) for line in shown.rstrip("\n").split("\n"))
+    assert fnmatch.fnmatchcase(found[-1].rstrip("\n"), pattern), found[-1]
+
+
+def _run(call: str, folder: Path) -> str:
     program = f'"{sys.executable}" -c "from controller.cli.main import main; main()"'
     done = subprocess.run(  # noqa: S602 - the calls of our own documents, with their pipes
-        call.replace("podgate", program, 1),
+        re.sub(r"^podgate ", f"{program} ".replace("\\", r"\\"), call),
         shell=True,
-        cwd=ROOT,
+        cwd=folder,
         env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
-    pattern = "\n".join("*" if line == "..." else _literal(line) for line in shown.rstrip("\n").split("\n"))
-    assert fnmatch.fnmatchcase(done.stdout.rstrip("\n"), pattern), done.stdout
+    return done.stdout
 
 
 def _literal(line: str) -> str:
@@ -49,5 +59,5 @@ def _literal(line: str) -> str:
 
 
 def test_the_readme_shows_every_verb_that_answers_questions() -> None:
-    calls = {call.split()[1] for document, call, _ in _examples() if document == "README.md"}
+    calls = {calls[-1].split()[1] for document, calls, _ in _examples() if document == "README.md"}
     assert calls >= {"explain", "matrix", "diff", "lint", "render"}

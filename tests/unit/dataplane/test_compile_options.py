@@ -20,7 +20,6 @@ from tests.unit.dataplane.compiled import (
     view,
 )
 
-
 BOTH = (Direction.EGRESS, Direction.INGRESS)
 
 
