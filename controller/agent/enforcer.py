@@ -116,20 +116,29 @@ class Enforcer:
 
     def _attempt(self, view: NodeView) -> tuple[tuple[Step, ...], int]:
         held = self._held if self._held is not None else self._kernel.read()
-        steps, generation = self._plan(view, held, settled=self._settled)
         current = installed_generation(held, self._settings.marks)
+        steps, generation = self._plan(view, held, settled=self._settled)
         if current is None or generation < current:
             # Marks of this number may be left from an earlier installation, or from the last time round.
             self._marks_in_doubt = True
         failure = self._clear_doubtful_marks()
-        self._settled = self._settled and generation == current
+        wordless = self._has_no_other_generation and (not self._settled or may_tighten(steps, held))
+        self._settled = self._settled and generation == current and not wordless
         self._held = self._kernel.execute(held, steps)
+        if wordless:
+            self._marks_in_doubt = True
+            failure = self._clear_doubtful_marks()
         self._settled = True
         if failure is not None:
             raise KernelError(
                 f"IPv{self.family}: the rules are in force, but old marks may let connections pass: {failure}"
             )
         return steps, generation
+
+    @property
+    def _has_no_other_generation(self) -> bool:
+        """Whether marks must be cleared after each change, as no new number can tell connections of it."""
+        return self._settings.marks.generations == 1 and not self._keep_established
 
     def _clear_doubtful_marks(self) -> ToolError | None:
         """Why it failed, if it did: that is no reason to enforce nothing."""

@@ -12,7 +12,7 @@ from msgspec import Struct
 from controller.agent.conntrack import Conntrack
 from controller.agent.enforcer import Applied, Cause, Enforcer
 from controller.dataplane.compile import FAMILIES
-from controller.dataplane.kernel import Kernel, KernelError
+from controller.dataplane.kernel import Kernel, KernelError, Survey
 from controller.dataplane.plan import Step
 from controller.dataplane.readback import SPOILT
 from controller.dataplane.ruleset import Rule, Ruleset
@@ -71,12 +71,13 @@ class NodeEnforcement:
         """The steps `apply` would take, by family. Raises KernelError."""
         return {family: enforcer.preview(view) for family, enforcer in self._enforcers.items()}
 
-    def verify(self, view: NodeView) -> list[Drift]:
+    def verify(self, view: NodeView, reread: Callable[[Survey], Survey] | None = None) -> list[Drift]:
         """Every difference between the kernel and the view.
 
-        A family that cannot be read is a difference too.
+        A family that cannot be read is a difference too. `reread` replaces what another reader sees; it may
+        raise ToolError.
         """
-        return [drift for family in self._kernels for drift in self._drift_of(family, view)]
+        return [drift for family in self._kernels for drift in self._drift_of(family, view, reread)]
 
     def repair(self, view: NodeView) -> list[Applied | FamilyFailure]:
         """Read again and mend what differs, also a jump that a foreign rule was put above."""
@@ -105,11 +106,15 @@ class NodeEnforcement:
         except KernelError:
             return False
 
-    def _drift_of(self, family: int, view: NodeView) -> Iterator[Drift]:
+    def _drift_of(
+        self, family: int, view: NodeView, reread: Callable[[Survey], Survey] | None
+    ) -> Iterator[Drift]:
         kernel = self._kernels[family]
         try:
             self._enforcers[family].forget()
             survey = kernel.survey()
+            if reread is not None:
+                survey = reread(survey)
             expected = self._enforcers[family].expected(view, survey.ruleset)
         except (KernelError, ToolError) as error:
             yield Drift(family, str(error).removeprefix(f"IPv{family}: "))

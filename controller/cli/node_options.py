@@ -27,7 +27,7 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--backend",
-            type=click.Choice([AUTO, *Backend]),
+            type=click.Choice([AUTO, *(each.value for each in Backend)]),
             default=AUTO,
             show_default=True,
             help="The iptables backend; auto is the one kubelet uses.",

@@ -1,18 +1,28 @@
 """`podgate verify`: whether the kernel of this node holds what the manifests say."""
 
+from functools import partial
 from typing import Any
 
 import click
 
 from controller.agent.node import NodeEnforcement
-from controller.cli.failure import CLEAN, FOUND
+from controller.cli.failure import CLEAN, FOUND, CommandError
 from controller.cli.input import manifest_options, status_of
 from controller.cli.node_options import open_place, place_options, rule_options, settings_of, view_of
+from controller.dataplane.iptc_reader import HOW_TO_INSTALL, is_installed, reread
+from controller.dataplane.tools import Backend
 
 
 @click.command("verify")
 @rule_options
 @place_options
+@click.option(
+    "--reader",
+    type=click.Choice(["save", "iptc"]),
+    default="save",
+    show_default=True,
+    help="Read the rules with iptables-save, or as a second opinion with python-iptables (legacy only).",
+)
 @manifest_options
 def command(
     node: str,
@@ -20,6 +30,7 @@ def command(
     backend: str,
     unknown_pods: str,
     mark_mask: str,
+    reader: str,
     *,
     allow_own_node_egress: bool,
     keep_established: bool,
@@ -35,20 +46,32 @@ def command(
     Examples:
       podgate verify -f manifests/ --node node-1
       podgate verify -f manifests/ --node node-1 --netns lab-node-1
+      podgate verify -f manifests/ --node node-1 --backend legacy --reader iptc
 
     Exit codes: 0 as it should be, 1 drift, 2 error.
     """  # noqa: D301
     view, findings = view_of(node, manifests)
     place, runner = open_place(netns, backend)
+    if reader == "iptc":
+        _check_second_reader(place)
     settings = settings_of(
         unknown_pods=unknown_pods,
         allow_own_node_egress=allow_own_node_egress,
         mark_mask=mark_mask,
         backend=place,
     )
-    drifts = NodeEnforcement(place, runner, settings, keep_established=keep_established).verify(view)
+    enforcement = NodeEnforcement(place, runner, settings, keep_established=keep_established)
+    drifts = enforcement.verify(view, partial(reread, runner) if reader == "iptc" else None)
     for drift in drifts:
         click.echo(str(drift))
     if not drifts:
         click.echo(f"{node}: as it should be ({place})", err=True)
     return max(FOUND if drifts else CLEAN, status_of(findings))
+
+
+def _check_second_reader(place: Backend) -> None:
+    """Raise CommandError where python-iptables cannot read the rules."""
+    if place is not Backend.LEGACY:
+        raise CommandError(f"--reader iptc reads legacy iptables only, and this node's backend is {place}")
+    if not is_installed():
+        raise CommandError(f"--reader iptc: {HOW_TO_INSTALL}")

@@ -15,7 +15,7 @@ from controller.dataplane.backend import legacy_tables, saved_table
 from controller.dataplane.parse import ParseError, parse_sets
 from controller.dataplane.plan import AddEntries, Commit, DestroySets, FillSet, RemoveEntries, Step, advance
 from controller.dataplane.readback import entries, read_table
-from controller.dataplane.ruleset import TABLE, Ruleset
+from controller.dataplane.ruleset import TABLE, AddressSet, Ruleset
 from controller.dataplane.setlink import SetLink
 from controller.dataplane.steps_text import commit_text, entries_text, entry_text, fill_text, removal_text
 from controller.dataplane.tools import Backend, Runner, ToolError, list_command, require, restore_command
@@ -172,7 +172,7 @@ class Kernel:
     def _take(self, held: Ruleset, step: Step) -> None:
         match step:
             case FillSet(each):
-                self._restore_sets(fill_text(each, self.family))
+                self._fill(each)
             case AddEntries(name, changed):
                 self._change_entries(held, name, "add", changed)
             case RemoveEntries(name, changed):
@@ -218,6 +218,17 @@ class Kernel:
             except OSError:
                 return None
         return self._link
+
+    def _fill(self, each: AddressSet) -> None:
+        """Nothing refers to the set, so one of its name that was made otherwise may go. Raises ToolError."""
+        text = fill_text(each, self.family)
+        try:
+            self._restore_sets(text)
+        except ToolError as error:
+            if "same name already exists" not in error.reason:
+                raise
+            self._destroy((each.name,))
+            self._restore_sets(text)
 
     def _restore_sets(self, text: str) -> None:
         """Not atomic: lines before a failing one stay. All of ours can be repeated. Raises ToolError."""

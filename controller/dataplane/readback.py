@@ -17,7 +17,7 @@ from controller.dataplane.validity import ENTRY_CHAINS, is_own_chain
 SPOILT = (Rule((), Drop(), "not podgate's"),) * 2
 """The rules of a chain that cannot be read. Twice the same, which no edit can do but writing it anew."""
 
-_APPEND = re.compile(r"-A (\S+) ", re.ASCII)
+_APPEND = re.compile(r"-A (\S+)(?: |$)", re.ASCII)
 
 
 class Readback(Struct, frozen=True):
@@ -53,7 +53,7 @@ def read_table(saved: str, family: int) -> Readback:
                 lines = [line for line in lines if line != error.text]
             elif chain and chain not in spoilt:
                 spoilt.add(chain)
-                lines = [line for line in lines if not line.startswith(f"-A {chain} ")]
+                lines = [line for line in lines if _appended_to(line) != chain]
             else:
                 raise
         else:

@@ -1,4 +1,4 @@
-"""Changes of a small shop that take each kind of step, and the question whether a state on the way is safe."""
+"""Changes of a small shop that take each kind of step, and whether a state on the way is safe."""
 
 import itertools
 from collections.abc import Iterator
@@ -56,12 +56,13 @@ CHANGES: dict[str, tuple[ClusterBuilder, ClusterBuilder]] = {
 }
 """What was, and what shall be."""
 
-_TEXTS = "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.19 10.0.0.20 10.0.0.33 10.0.9.1 10.0.9.2 10.9.7.7 10.9.1.7 192.0.2.1 172.16.0.1"
+_LOCAL = "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.19", "10.0.0.20", "10.0.0.33"
+_FAR = "10.0.9.1", "10.0.9.2", "10.9.7.7", "10.9.1.7", "192.0.2.1", "172.16.0.1"
 
 
 def packets() -> Iterator[Packet]:
     """From each address that any of the changes knows to each other one."""
-    values = [parse_address(text)[1] for text in _TEXTS.split()]
+    values = [parse_address(text)[1] for text in (*_LOCAL, *_FAR)]
     for source, destination in itertools.permutations(values, 2):
         for number in (5432, 5433, 80):
             yield Packet(Hook.FORWARD, 4, source, destination, 6, number)

@@ -1,8 +1,8 @@
 """Somebody else who writes iptables rules all the time: a program for the tests of coexistence.
 
-Arguments: `kube-proxy` or `firewall`, then the backend. Writes until its standard input ends, then prints as JSON
-what it did and which rules must be there now: {"rounds", "failures", "rules": {table: [lines of iptables-save]}}.
-It keeps to the rules of the house (waits for the lock, never flushes what is not its own) and asks nobody.
+Arguments: `kube-proxy` or `firewall`, then the backend. Writes until its standard input ends, then prints as
+JSON what it did and which rules must be there now: {"rounds", "failures", "rules": {table: [lines of
+iptables-save]}}. It keeps to the rules of the house: it waits for the lock, and flushes only what is its own.
 """
 
 import itertools
@@ -47,13 +47,13 @@ class KubeProxy:
         yield mark
         for service in range(20 if table == "nat" else 5):
             yield (
-                f"-A KUBE-SERVICES -d 10.96.{number % 256}.{service}/32 -p tcp -m tcp --dport {1 + number % 60000} "
-                "-j KUBE-MARK"
+                f"-A KUBE-SERVICES -d 10.96.{number % 256}.{service}/32 -p tcp -m tcp "
+                f"--dport {1 + number % 60000} -j KUBE-MARK"
             )
 
 
 class Firewall:
-    """Puts a rule on top of everybody's chains, or takes one of its own away, as Docker and host firewalls do."""
+    """Puts a rule on top of a chain of everybody's, or takes one away again, as Docker does."""
 
     pause = 0.02
 

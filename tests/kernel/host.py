@@ -1,4 +1,4 @@
-"""A node of its own for tests that need no packets from elsewhere: this thread, in an empty network namespace.
+"""A node of its own for tests that need no packets from elsewhere: this thread, in an empty namespace.
 
 The main thread itself enters the namespace and comes back, since /proc/net, the tools and the netlink sockets
 of the product all follow it there. The xtables lock is a file of the test, so that tests do not wait for each

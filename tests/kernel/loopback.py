@@ -1,9 +1,10 @@
-"""Connections inside one network namespace: what a local address sends to another passes INPUT, and conntrack.
+"""Connections inside one network namespace: between local addresses they pass INPUT, and conntrack.
 
 So addresses on the loopback device stand for a pod and for those it talks to, and egress rules judge real
 packets without another namespace. A datagram has arrived, or not, when `send` returns.
 """
 
+import contextlib
 import socket
 from types import TracebackType
 from typing import Self
@@ -37,6 +38,7 @@ class UdpFlow:
             each.setblocking(False)  # noqa: FBT003  its only argument
         self._client.connect(self._server.getsockname())
         self._server.connect(self._client.getsockname())
+        self.port: int = self._client.getsockname()[1]
         return self
 
     def __exit__(
@@ -45,18 +47,15 @@ class UdpFlow:
         self._client.close()
         self._server.close()
 
-    @property
-    def ports(self) -> tuple[int, int]:
-        """Of the client, of the server."""
-        return self._client.getsockname()[1], self._server.getsockname()[1]
-
     def asks(self) -> bool:
         """Whether a datagram of the client gets through."""
         return _arrives(self._client, self._server)
 
-    def answers(self) -> bool:
-        """Whether a datagram of the server gets through."""
-        return _arrives(self._server, self._client)
+    def drain(self) -> None:
+        """Throw away what has arrived."""
+        with contextlib.suppress(BlockingIOError):
+            while self._server.recv(16):
+                pass
 
 
 class TcpFlow:

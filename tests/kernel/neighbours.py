@@ -49,7 +49,7 @@ COMMIT
 :KUBE-SERVICES - [0:0]
 :KUBE-MARK-MASQ - [0:0]
 :KUBE-POSTROUTING - [0:0]
-:KUBE-SEP-AAAAAAAAAAAAAAAA - [0:0]
+:KUBE-SEP-AAAA - [0:0]
 :DOCKER - [0:0]
 -A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
 -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
@@ -58,9 +58,9 @@ COMMIT
 -A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000
 -A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN
 -A KUBE-POSTROUTING -j MASQUERADE --random-fully
--A KUBE-SERVICES -d {service} -p tcp -m comment --comment "shop/web:http cluster IP" -m tcp --dport 80 -j KUBE-SEP-AAAAAAAAAAAAAAAA
--A KUBE-SEP-AAAAAAAAAAAAAAAA -s {pod} -j KUBE-MARK-MASQ
--A KUBE-SEP-AAAAAAAAAAAAAAAA -p tcp -m tcp -j DNAT --to-destination {endpoint}
+-A KUBE-SERVICES -d {service} -p tcp -m comment --comment "shop/web:http" -m tcp --dport 80 -j KUBE-SEP-AAAA
+-A KUBE-SEP-AAAA -s {pod} -j KUBE-MARK-MASQ
+-A KUBE-SEP-AAAA -p tcp -m tcp -j DNAT --to-destination {endpoint}
 COMMIT
 *filter
 :INPUT ACCEPT [0:0]
@@ -90,7 +90,7 @@ _ADDRESSES = {
 
 
 def move_in(host: Host, *backends: Backend) -> None:
-    """Fill the tables of some backends as those of a busy node are, in both families, and make foreign sets."""
+    """Fill the tables of some backends as those of a busy node are, in both families, and make its sets."""
     host.run("ipset", "restore", text=_SETS)
     for backend in backends:
         for family in TOOLS:

@@ -188,7 +188,7 @@ class Recording:
 
 
 def test_foreign_sets_are_named_in_no_call(host: Host) -> None:
-    """A set of a type newer than this ipset makes a bare `ipset save` fail, so nothing may ask for all sets."""
+    """One set of a type newer than this ipset makes a bare `ipset save` fail: nothing may ask for all."""
     move_in(host, host.backend)
     recording = Recording(host.runner)
     foreign = host.run("ipset", "list", "-n").split()

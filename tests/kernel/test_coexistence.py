@@ -72,11 +72,11 @@ def test_nobody_loses_a_rule_and_no_error_is_left(host: Host) -> None:
     for account in (proxy, firewall, stranger):
         assert account.failures == []
         assert account.rounds > 5
-    assert_ours_are_complete(host, node)
+    assert_ours_are_complete(node)
     assert_theirs_are_complete(host, proxy, firewall, stranger)
 
 
-def assert_ours_are_complete(host: Host, node: NodeEnforcement) -> None:
+def assert_ours_are_complete(node: NodeEnforcement) -> None:
     applied(node.apply(SHOP.view()))
     drift = {drift.text for drift in node.verify(SHOP.view())}
     assert drift <= {"a foreign rule stands above podgate's in FORWARD"}

@@ -1,4 +1,4 @@
-"""Applies one view after another, as fast as it can, until somebody kills it: a program for the tests of faults.
+"""Applies one view after another, as fast as it can, until it is killed: a program for the tests of faults.
 
 Its arguments are the backend and the name of a change in `changes`. It says `ready` when it has begun.
 """

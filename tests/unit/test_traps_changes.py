@@ -267,6 +267,25 @@ def test_a_bad_policy_isolates_its_pods_and_stops_no_other(bad: dict[str, Any], 
     assert not allowed(built, OUTSIDE, "bank/web", "80")
 
 
+# ipset stores no null address and stops at the line that holds one: no set behind it would be filled.
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "::ffff:0.0.0.0"])
+def test_a_pod_that_says_its_address_is_null_does_not_keep_the_sets_from_loading(address: str) -> None:
+    pod, _ = decode_pod(
+        {
+            "metadata": {"namespace": "shop", "name": "odd", "labels": {"app": "web"}},
+            "spec": {"nodeName": "node-1", "containers": [{"name": "main"}]},
+            "status": {"phase": "Running", "podIPs": [{"ip": address}]},
+        }
+    )
+    built = ClusterBuilder(namespaces=SHOP.namespaces, pods=(pod, SHOP.the_pod("shop/db")))
+    built = built.policy("shop/p", {"policyTypes": BOTH, "ingress": [{"from": [pods()]}]})
+
+    added = [
+        line for family in (4, 6) for line in text_of(built, family).splitlines() if line.startswith("add ")
+    ]
+    assert [line for line in added if line.split()[2] in {"0.0.0.0", "::"}] == []
+
+
 # The parts of a policy that are right stay in force beside those that are not.
 def test_a_bad_rule_leaves_its_neighbours_in_force(allowed: Judge) -> None:
     bad = {"from": [block("10.0.0.0/99")]}

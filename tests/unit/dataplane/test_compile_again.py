@@ -27,6 +27,14 @@ STATES: dict[str, ClusterBuilder] = {
     "a free pod came": SHOP.pod("lab/free", ip=("10.0.0.40", "fd00::40")),
     "the pod block changed": SHOP.node(NODE, "172.16.0.1", pods=["10.0.0.0/25"]),
     "a policy was edited": SHOP.policy("shop/db", {"podSelector": labels(app="db"), "ingress": [{}]}),
+    "a policy has another port, and the same peers": SHOP.policy(
+        "shop/web",
+        {
+            "podSelector": labels(app="web"),
+            "policyTypes": ["Egress"],
+            "egress": [{"to": [namespaces()], "ports": [port("sql"), port(1, end=98)]}],
+        },
+    ),
     "a policy asks for others": SHOP.policy(
         "shop/web",
         {

@@ -24,13 +24,7 @@ from controller.dataplane.ruleset import (
 from controller.dataplane.settings import Settings
 from controller.engine.resolve import Resolver
 from controller.objects.kinds import Cluster
-from tests.unit.builder import (
-    NODE,
-    ClusterBuilder,
-    cluster,
-    labels,
-    port,
-)
+from tests.unit.builder import NODE, ClusterBuilder, cluster, labels, pods, port
 from tests.unit.dataplane.compiled import (
     SHOP,
     chain_names,
@@ -233,6 +227,30 @@ def hostile(name: str) -> ClusterBuilder:
     policy = base.policy("shop/p", {"ingress": [{"ports": [port(80)]}]}).policies[0]
     pod = msgspec.structs.replace(base.pods[0], name=name)
     return msgspec.structs.replace(base, pods=(pod,), policies=(msgspec.structs.replace(policy, name=name),))
+
+
+# Rules that were read back and differ would be written again for ever.
+@pytest.mark.parametrize("settings", [Settings(), EVERY_OPTION], ids=["default", "every option"])
+def test_the_longest_names_are_read_back_as_they_were_written(settings: Settings) -> None:
+    namespace, name = "n" * 63, "p" * 253
+    built = (
+        cluster()
+        .pod(f"{namespace}/{name}")
+        .policy(
+            f"{namespace}/{name}",
+            {
+                "policyTypes": ["Ingress", "Egress"],
+                "ingress": [{"from": [pods(**{"k" * 63: "v" * 63}), pods(**{"l" * 63: "w" * 63})]}],
+                "egress": [
+                    {"to": [pods(**{"k" * 63: "v" * 63})], "ports": [port("http"), port("dns", "UDP")]}
+                ],
+            },
+        )
+    )
+
+    found = built.rules(4, settings)
+
+    assert parse(render_rules(found), render_sets(found), 4) == found
 
 
 def test_dispatch_names_the_pod() -> None:

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from controller.dataplane.compile import compile_family
+from controller.dataplane.render import render_rules
 from controller.dataplane.ruleset import (
     SetType,
 )
@@ -102,6 +103,18 @@ def test_with_the_option_addresses_outside_of_the_pod_blocks_are_let_through(set
 
     assert passes(found, packet(OUTSIDE, "10.0.1.21"))
     assert passes(found, packet("10.0.1.21", OUTSIDE))
+
+
+# A Node object can say that.
+@pytest.mark.parametrize("gates", [(), (4, 6)])
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_pod_block_of_everything_can_be_loaded(family: int, gates: tuple[int, ...]) -> None:
+    everything = tuple(map(parse_cidr, ["0.0.0.0/0", "::/0"]))
+    node = msgspec.structs.replace(NETWORK, pod_cidrs=everything)
+
+    found = compile_family(node, family, Settings(unknown_pods_denied=True, gates=gates))
+
+    assert render_rules(found)
 
 
 def test_the_set_of_known_addresses_holds_those_of_one_family_sorted() -> None:

@@ -221,6 +221,14 @@ def test_an_address_in_a_set_of_blocks_is_written_without_its_prefix_length() ->
     assert only_set(ingress({"from": hosts}), SetType.NETWORKS).entries[0] == "192.0.2.0"
 
 
+def test_sets_of_other_blocks_have_other_names_and_of_equal_blocks_the_same() -> None:
+    hosts = [block(f"192.0.2.{2 * number}/32") for number in range(7)]
+
+    built = ingress({"from": hosts}, {"from": hosts[::-1]}, {"from": hosts[:6]}, {"from": hosts[1:]})
+
+    assert len(sets(built.rules(), SetType.NETWORKS)) == 3
+
+
 def test_selectors_and_blocks_of_one_rule_are_alternatives() -> None:
     assert matched(ingress({"from": [pods(app="web"), block("192.0.2.0/24")], "ports": [port(80)]})) == [
         "-p tcp -m tcp --dport 80 -m set --match-set <hash:ip> src",

@@ -1,0 +1,113 @@
+"""Podgate on every node of a lab: a process for each, in the node's network namespace, that applies views.
+
+A process and not a thread, as on a real node: /proc/net, the tools and the netlink sockets of the product
+follow the process, nodes work at the same time, and traffic in the test's own process goes on meanwhile.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import tempfile
+import traceback
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from typing import Any, Self
+
+from controller.agent.enforcer import Applied
+from controller.agent.netns import enter_network_namespace
+from controller.agent.node import Drift, FamilyFailure, NodeEnforcement, cleanup
+from controller.dataplane.tools import Backend, LocalRunner
+from controller.engine.rulesets import NodeView
+from tests.kernel.netlab import Lab
+
+_PATIENCE = 60.0
+"""Seconds for an answer of an agent."""
+
+
+class Agents:
+    """The agents of a lab, through one backend. Leaving removes all they did from the nodes."""
+
+    def __init__(self, lab: Lab, backend: Backend, *, keep_established: bool = False) -> None:
+        self._lab = lab
+        self._backend = backend
+        self._keep_established = keep_established
+        self._pipes: dict[str, Connection] = {}
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as leaving:
+            folder = leaving.enter_context(tempfile.TemporaryDirectory(prefix="pgagents-"))
+            for node in self._lab.plan.nodes:
+                # The usual lock is the machine's; a node has its own.
+                self._pipes[node.name] = self._start(node.name, f"{folder}/{node.name}.lock", leaving)
+            leaving.callback(self._stop)
+            self._leaving = leaving.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leaving.close()
+
+    def apply(self, views: Mapping[str, NodeView]) -> dict[str, list[Applied]]:
+        """Have every node enforce its view, all at the same time. No family of any node may fail."""
+        answers = self._ask("apply", views)
+        failures = {
+            node: found
+            for node, results in answers.items()
+            if (found := [each for each in results if isinstance(each, FamilyFailure)])
+        }
+        assert not failures, failures
+        return answers
+
+    def verify(self, views: Mapping[str, NodeView]) -> dict[str, list[Drift]]:
+        """How the kernel of each node differs from its view; nodes that do not are left out."""
+        return {node: found for node, found in self._ask("verify", views).items() if found}
+
+    def _ask(self, verb: str, views: Mapping[str, NodeView]) -> dict[str, Any]:
+        for node, view in views.items():
+            self._pipes[node].send((verb, view))
+        return {node: _answer(self._pipes[node], node) for node in views}
+
+    def _start(self, node: str, lock: str, leaving: contextlib.ExitStack) -> Connection:
+        processes = multiprocessing.get_context("spawn")
+        ours, theirs = processes.Pipe()
+        process = processes.Process(
+            target=_serve,
+            args=(theirs, self._lab.namespace(node), self._backend, lock, self._keep_established),
+            daemon=True,
+        )
+        process.start()
+        theirs.close()
+        leaving.callback(process.join)
+        leaving.callback(ours.close)  # before it is waited for: it ends when nobody can ask any more
+        return ours
+
+    def _stop(self) -> None:
+        for pipe in self._pipes.values():
+            pipe.send(("cleanup", None))
+        failures = {node: _answer(pipe, node) for node, pipe in self._pipes.items()}
+        for node in self._pipes:
+            # Who comes next shall not meet the connections, and the marks, of the tests before.
+            self._lab.run(node, ["conntrack", "--flush"])
+        assert not any(failures.values()), failures
+
+
+def _answer(pipe: Connection, node: str) -> Any:  # noqa: ANN401  each verb has its own
+    assert pipe.poll(_PATIENCE), f"the agent of {node} does not answer"
+    failed, answer = pipe.recv()
+    assert not failed, f"the agent of {node}: {answer}"
+    return answer
+
+
+def _serve(pipe: Connection, namespace: str, backend: Backend, lock: str, keep_established: bool) -> None:
+    os.environ["XTABLES_LOCKFILE"] = lock
+    enter_network_namespace(namespace)
+    runner = LocalRunner()
+    node = NodeEnforcement(backend, runner, keep_established=keep_established)
+    while True:
+        try:
+            verb, view = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send((False, cleanup(runner) if verb == "cleanup" else getattr(node, verb)(view)))
+        except Exception:  # noqa: BLE001  the test has to hear of any
+            pipe.send((True, traceback.format_exc()))
