@@ -11,9 +11,9 @@ generation that comes last. So the first application of a process raises it, and
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from typing import NamedTuple
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from controller.agent.conntrack import Conntrack
 from controller.agent.generation import (
@@ -22,7 +22,7 @@ from controller.agent.generation import (
     next_generation,
     stated_generation,
 )
-from controller.dataplane.compile import compile_family
+from controller.dataplane.compile import NodeCompiler
 from controller.dataplane.kernel import Kernel, KernelError
 from controller.dataplane.plan import Step, plan
 from controller.dataplane.ruleset import Ruleset
@@ -52,6 +52,14 @@ class Applied(Struct, frozen=True):
     retries: int = 0
 
 
+class _Planned(NamedTuple):
+    """Steps, the generation they bring, and what the kernel holds after them."""
+
+    steps: tuple[Step, ...]
+    generation: int
+    target: Ruleset
+
+
 class Enforcer:
     """One family of one node. Raises KernelError only after reading and planning anew several times."""
 
@@ -69,6 +77,7 @@ class Enforcer:
         self._conntrack = conntrack
         self._keep_established = keep_established
         self._sleep = sleep
+        self._compiler = NodeCompiler(kernel.family, settings)
         self._held: Ruleset | None = None
         self._marks_in_doubt = False
         self._settled = False  # whether every connection was told of the last thing that was taken away
@@ -103,8 +112,7 @@ class Enforcer:
         Reads the kernel. Raises KernelError.
         """
         self._held = self._kernel.read()
-        steps, _ = self._plan(view, self._held, settled=True)
-        return steps
+        return self._plan(view, self._held, settled=True).steps
 
     def expected(self, view: NodeView, held: Ruleset) -> Ruleset:
         """What the kernel should hold where it holds `held`: the view, in the generation in force."""
@@ -117,14 +125,15 @@ class Enforcer:
     def _attempt(self, view: NodeView) -> tuple[tuple[Step, ...], int]:
         held = self._held if self._held is not None else self._kernel.read()
         current = installed_generation(held, self._settings.marks)
-        steps, generation = self._plan(view, held, settled=self._settled)
+        steps, generation, target = self._plan(view, held, settled=self._settled)
         if current is None or generation < current:
             # Marks of this number may be left from an earlier installation, or from the last time round.
             self._marks_in_doubt = True
         failure = self._clear_doubtful_marks()
         wordless = self._has_no_other_generation and (not self._settled or may_tighten(steps, held))
         self._settled = self._settled and generation == current and not wordless
-        self._held = self._kernel.execute(held, steps)
+        self._kernel.execute(held, steps)
+        self._held = target
         if wordless:
             self._marks_in_doubt = True
             failure = self._clear_doubtful_marks()
@@ -150,15 +159,17 @@ class Enforcer:
             self._marks_in_doubt = False
         return None
 
-    def _plan(self, view: NodeView, held: Ruleset, *, settled: bool) -> tuple[tuple[Step, ...], int]:
+    def _plan(self, view: NodeView, held: Ruleset, *, settled: bool) -> "_Planned":
         """The steps, with a new generation if they may take something away (rule 2.59)."""
         current = installed_generation(held, self._settings.marks)
         generation = current or 1
-        steps = plan(held, self._compile(view, generation))
+        target = self._compile(view, generation)
+        steps = plan(held, target)
         if current is None or self._keep_established or (settled and not may_tighten(steps, held)):
-            return steps, generation
+            return _Planned(steps, generation, target)
         generation = next_generation(current, self._settings.marks)
-        return plan(held, self._compile(view, generation)), generation
+        target = self._compile(view, generation)
+        return _Planned(plan(held, target), generation, target)
 
     def _compile(self, view: NodeView, generation: int) -> Ruleset:
-        return compile_family(view, self.family, replace(self._settings, generation=generation))
+        return self._compiler.compile(view, generation)

@@ -109,7 +109,7 @@ class NodeCompiler:
 
     def _compile_all(self, view: NodeView) -> ProfileCompiler:
         family, settings = self._family, self._settings
-        profiles = ProfileCompiler(view, family, settings)
+        profiles = ProfileCompiler(view, family, settings, self._profiles)
         self._chains, self._own_sets = [], []
         for direction in Direction:
             placed = _place_pods(view, family, direction, profiles)
@@ -259,7 +259,7 @@ def _pod_rules(
         shared = place + 1 < len(members) and members[place + 1].value == member.value
         if not settings.hairpin_by_bpf and (place == 0 or members[place - 1].value != member.value):
             itself = tuple(AddressMatch(side, member.value, mask) for side in Side)
-            yield Rule(itself, Return(), f"{member.pod} to itself")
+            yield Rule(itself, Return(), safe_comment(f"to itself: {member.pod}"))
         # Two pods with one address, while it changes hands: all of their profiles must agree (rule 2.56).
         yield Rule((own,), Jump(member.profile) if shared else Goto(member.profile), member.pod)
 
@@ -282,7 +282,8 @@ def _unknown_rules(view: NodeView, family: int, direction: Direction) -> Iterato
     for cidr in sorted(view.pod_cidrs):
         if cidr.family == family:
             mask = ((1 << cidr.prefix) - 1) << (BITS[family] - cidr.prefix)
-            yield Rule((AddressMatch(side, cidr.network, mask), known), Goto(names.DENY), "unknown pod")
+            block = (AddressMatch(side, cidr.network, mask),) if cidr.prefix else ()  # /0 needs no test
+            yield Rule((*block, known), Goto(names.DENY), "unknown pod")
 
 
 def _known(view: NodeView, family: int) -> AddressSet:

@@ -5,6 +5,7 @@ written anew where most of it changes. FORWARD and INPUT are everybody's: there,
 deleted by value and nothing else is touched.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
@@ -92,8 +93,9 @@ def _edits(name: str, old: tuple[Rule, ...] | None, new: tuple[Rule, ...]) -> It
     if old == new:
         return
     if name in ENTRY_CHAINS:
-        yield from (DeleteRule(name, rule) for rule in old or () if rule not in new)
-        yield from (EnterRule(name, rule) for rule in new if rule not in (old or ()))
+        had, has = Counter(old or ()), Counter(new)
+        yield from (DeleteRule(name, rule) for rule in (had - has).elements())
+        yield from (EnterRule(name, rule) for rule in (has - had).elements())
         return
     small = None if old is None else _small_edits(name, old, new)
     yield from (ReplaceChain(Chain(name, new)),) if small is None else small

@@ -6,7 +6,9 @@ chains, its own jumps and its own sets are ever touched or parsed.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from itertools import groupby
 
 from msgspec import Struct
 
@@ -74,13 +76,15 @@ class Kernel:
         Raises KernelError at the first step that fails after its retries: read the kernel before planning
         again. A set that somebody else still uses is left where it is, and found again by the next reading.
         """
-        for step in steps:
-            try:
-                self._take(held, step)
-            except (ToolError, OSError, RulesetError, UnreadableError) as error:
-                self.close()  # an answer may still be under way on it
-                raise KernelError(f"IPv{self.family} {type(step).__name__}: {error}") from error
-            held = advance(held, step)
+        for filling, group in groupby(steps, key=_is_fill):
+            # New sets, to which nothing refers yet, are made by one process.
+            for batch in (tuple(group),) if filling else ((step,) for step in group):
+                try:
+                    self._take(held, batch)
+                except (ToolError, OSError, RulesetError, UnreadableError) as error:
+                    self.close()  # an answer may still be under way on it
+                    raise KernelError(f"IPv{self.family} {type(batch[0]).__name__}: {error}") from error
+                held = reduce(advance, batch, held)
         return held
 
     def read(self) -> Ruleset:
@@ -169,10 +173,10 @@ class Kernel:
             self._link.close()
             self._link = None
 
-    def _take(self, held: Ruleset, step: Step) -> None:
-        match step:
-            case FillSet(each):
-                self._fill(each)
+    def _take(self, held: Ruleset, batch: tuple[Step, ...]) -> None:
+        match batch[0]:
+            case FillSet():
+                self._fill([step.set for step in batch if isinstance(step, FillSet)])
             case AddEntries(name, changed):
                 self._change_entries(held, name, "add", changed)
             case RemoveEntries(name, changed):
@@ -219,15 +223,15 @@ class Kernel:
                 return None
         return self._link
 
-    def _fill(self, each: AddressSet) -> None:
-        """Nothing refers to the set, so one of its name that was made otherwise may go. Raises ToolError."""
-        text = fill_text(each, self.family)
+    def _fill(self, sets: Sequence[AddressSet]) -> None:
+        """Nothing refers to them, so sets of their names made otherwise may go. Raises ToolError."""
+        text = "".join(fill_text(each, self.family) for each in sets)
         try:
             self._restore_sets(text)
         except ToolError as error:
             if "same name already exists" not in error.reason:
                 raise
-            self._destroy((each.name,))
+            self._destroy([each.name for each in sets])
             self._restore_sets(text)
 
     def _restore_sets(self, text: str) -> None:
@@ -267,3 +271,7 @@ class Kernel:
             return ""
         command = ("ipset", "restore")
         return require(self._runner.run(command, text), command).output
+
+
+def _is_fill(step: Step) -> bool:
+    return isinstance(step, FillSet)

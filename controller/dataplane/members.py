@@ -5,14 +5,16 @@ and no name. `MemberSets` remembers what each set was made from; after a change 
 those groups are made anew.
 """
 
+import operator
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from msgspec import Struct
 
 from controller.dataplane import names
 from controller.dataplane.render import safe_line
 from controller.dataplane.ruleset import AddressSet, SetType
+from controller.dataplane.words import in_order
 from controller.engine.rulesets import Endpoint, NamedPortGroup, NodeView, PodGroup
 
 Group = PodGroup | NamedPortGroup
@@ -27,13 +29,22 @@ class _MemberSet(Struct, frozen=True):
 
 
 class MemberSets:
-    """The sets of one family made from the groups of one node's view."""
+    """The sets of one family made from the groups of one node's view.
 
-    def __init__(self, view: NodeView, family: int) -> None:
+    What an `earlier` one made from the very same members is taken over from it.
+    """
+
+    def __init__(self, view: NodeView, family: int, earlier: "MemberSets | None" = None) -> None:
         self._view = view
         self._family = family
         self._separator = ":" if family == 6 else "."
         self._sets: dict[str, _MemberSet] = {}
+        self._earlier: dict[str, _MemberSet] = {} if earlier is None else earlier.made
+
+    @property
+    def made(self) -> dict[str, _MemberSet]:
+        """What was made so far, for the next one to take over."""
+        return self._sets
 
     def addresses(self, groups: tuple[PodGroup, ...]) -> str:
         """The name of the set of the groups' addresses."""
@@ -63,6 +74,9 @@ class MemberSets:
 
     def _make(self, name: str, kind: SetType, groups: tuple[Group, ...]) -> _MemberSet:
         members = self._members(groups)
+        earlier = self._earlier.pop(name, None)
+        if earlier is not None and all(map(operator.is_, members, earlier.members)):
+            return earlier
         entries = self._addresses(members) if kind is SetType.ADDRESSES else self._endpoints(members)
         comment = safe_line("; ".join(map(str, groups)))
         return _MemberSet(groups, members, AddressSet(name, kind, entries, comment))
@@ -77,12 +91,12 @@ class MemberSets:
         found = {
             each for group in members for each in group if isinstance(each, str) and self._separator in each
         }
-        return tuple(sorted(found, key=_packer(self._family)))
+        return in_order(found, self._family)
 
     def _endpoints(self, members: Iterable[frozenset[str] | frozenset[Endpoint]]) -> tuple[str, ...]:
-        packed = _packer(self._family)
+        kind = socket.AF_INET6 if self._family == 6 else socket.AF_INET
         found = {
-            (packed(each[0]), each[0], each[1], each[2])
+            (socket.inet_pton(kind, each[0]), each[0], each[1], each[2])
             for group in members
             for each in group
             if not isinstance(each, str) and self._separator in each[0]
@@ -90,9 +104,3 @@ class MemberSets:
         return tuple(
             f"{address},{protocol.name.lower()}:{port}" for _, address, protocol, port in sorted(found)
         )
-
-
-def _packer(family: int) -> Callable[[str], bytes]:
-    """Address texts to bytes, which sort as the addresses do."""
-    kind = socket.AF_INET6 if family == 6 else socket.AF_INET
-    return lambda address: socket.inet_pton(kind, address)

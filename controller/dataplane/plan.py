@@ -26,13 +26,15 @@ from controller.dataplane.ruleset import (
     ConnmarkMatch,
     Goto,
     Jump,
+    Return,
     Rule,
     Ruleset,
     SetConnmark,
     SetMatch,
+    SetType,
     Side,
 )
-from controller.dataplane.words import Entry, parse_entry
+from controller.dataplane.words import Entry, in_order, parse_entry
 from controller.objects.addresses import format_address
 
 
@@ -102,16 +104,25 @@ def plan(old: Ruleset, new: Ruleset) -> tuple[Step, ...]:
 
     O(size of what differs + rules).
     """
-    before = {each.name for each in old.sets}
-    after = {each.name for each in new.sets}
-    fills = [FillSet(each) for each in new.sets if each.name not in before]
-    obsolete = tuple(sorted(before - after))
-    difference = _difference(old, new)
-    middle = _plain(difference) or _staged(difference)
-    # A pod that is no longer known loses everything anyway, one that becomes known had nothing: first and
-    # last.
-    known = [change for change in _set_changes(old, new) if _is_known(change.name)]
-    steps = [*fills, *_removals(known), *middle, *_additions(known), DestroySets(obsolete)]
+    changes = tuple(_set_changes(old, new))
+    asked = _sets_asked(old.chains)
+    unseen = {change.name for change in changes} - asked
+    before, after = {each.name for each in old.sets}, {each.name for each in new.sets}
+    # What no rule asks yet, new or left by a change that was interrupted, is simply made right.
+    fills = [FillSet(each) for each in new.sets if each.name not in before or each.name in unseen]
+    orphans, obsolete = before - after - asked, (before - after) & asked
+    difference = _difference(old, new, [change for change in changes if change.name in asked])
+    middle = _plain(difference) or _staged(difference, (before | after) - orphans)
+    # A pod no longer known loses everything anyway, one that becomes known had nothing: first and last.
+    known = [change for change in changes if _is_known(change.name) and change.name in asked]
+    steps = [
+        DestroySets(tuple(sorted(orphans))),
+        *fills,
+        *_removals(known),
+        *middle,
+        *_additions(known),
+        DestroySets(tuple(sorted(obsolete))),
+    ]
     return tuple(_without_empty(steps))
 
 
@@ -132,8 +143,8 @@ def advance(ruleset: Ruleset, step: Step) -> Ruleset:
     return Ruleset(ruleset.family, ruleset.chains, tuple(sets[name] for name in sorted(sets)))
 
 
-def _difference(old: Ruleset, new: Ruleset) -> _Difference:
-    sets = tuple(change for change in _set_changes(old, new) if not _is_known(change.name))
+def _difference(old: Ruleset, new: Ruleset, changes: Iterable[_SetChange]) -> _Difference:
+    sets = tuple(change for change in changes if not _is_known(change.name))
     if _same_but_marks(old, new):
         nowhere: frozenset[Place] = frozenset()
         return _Difference(old, new, sets, nowhere, nowhere, nowhere, fixed_changed=False)
@@ -172,7 +183,7 @@ def _plain(difference: _Difference) -> list[Step] | None:
     """A plain order of steps where one is safe; None where it is not, or cannot be seen to be."""
     if not difference.sets:
         return [_commit(difference.old, difference.new)]
-    if difference.fixed_changed or difference.replaced:
+    if difference.fixed_changed or difference.replaced or _some_set_denies(difference):
         return None
     if not difference.appeared and not difference.vanished:
         return _peers_change(difference)
@@ -267,10 +278,9 @@ def _only(change: _SetChange, own: frozenset[str], *, inside: bool) -> _SetChang
 # Over copies
 
 
-def _staged(difference: _Difference) -> list[Step]:
+def _staged(difference: _Difference, taken: set[str]) -> list[Step]:
     """Exact at every step: rules look at copies with the new entries while the sets change unseen."""
     new = {each.name: each for each in difference.new.sets}
-    taken = {each.name for each in (*difference.old.sets, *difference.new.sets)}
     copies = {change.name: _copy_name(change.name, taken) for change in difference.sets}
     fills = [
         FillSet(AddressSet(copy, new[name].type, new[name].entries, new[name].comment))
@@ -313,6 +323,26 @@ def _with_sets(rule: Rule, copies: Mapping[str, str]) -> Rule:
 
 
 # What a ruleset says
+
+
+def _sets_asked(chains: Iterable[Chain]) -> set[str]:
+    """The sets that some rule asks."""
+    return {match.name for rule in _rules(chains) for match in rule.matches if isinstance(match, SetMatch)}
+
+
+def _some_set_denies(difference: _Difference) -> bool:
+    """Whether a set that changes is asked by a rule that does not allow: there, additions take away."""
+    changing = {change.name for change in difference.sets if not _is_gate(change.name)}
+    return any(
+        match.name in changing and not isinstance(rule.target, Return)
+        for rule in _rules((*difference.old.chains, *difference.new.chains))
+        for match in rule.matches
+        if isinstance(match, SetMatch)
+    )
+
+
+def _rules(chains: Iterable[Chain]) -> Iterator[Rule]:
+    return (rule for chain in chains for rule in chain.rules)
 
 
 class _Contents:
@@ -459,6 +489,9 @@ def _peer(entry: str) -> str:
 
 
 def _with_entries(each: AddressSet, entries: Iterable[str], family: int) -> AddressSet:
+    if each.type is SetType.ADDRESSES:
+        return AddressSet(each.name, each.type, in_order(entries, family), each.comment)
+
     def order(entry: str) -> Entry:
         return parse_entry(entry, each.type, family)
 

@@ -52,14 +52,16 @@ _Key = tuple[Direction, bool, tuple[RulesetId, ...], tuple[ContainerPort, ...]]
 class ProfileCompiler:
     """Compiles the profiles of one node and family, and collects the chains and sets they need."""
 
-    def __init__(self, view: NodeView, family: int, settings: Settings) -> None:
+    def __init__(
+        self, view: NodeView, family: int, settings: Settings, earlier: "ProfileCompiler | None" = None
+    ) -> None:
         self._view = view
         self._family = family
         self._settings = settings
         self._names: dict[_Key, str] = {}
         self._chains: dict[str, Chain] = {}
         self._block_sets: dict[str, AddressSet] = {}
-        self._members = MemberSets(view, family)
+        self.members: MemberSets = MemberSets(view, family, None if earlier is None else earlier.members)
 
     def chain_of(self, pod: LocalPod, direction: Direction) -> str:
         """The name of the profile chain a pod goes to in a direction in which a policy concerns it."""
@@ -76,12 +78,12 @@ class ProfileCompiler:
 
     def sets(self) -> Iterable[AddressSet]:
         """The sets that the profiles so far look up."""
-        return [*self._members.all(), *self._block_sets.values()]
+        return [*self.members.all(), *self._block_sets.values()]
 
     def refresh(self, view: NodeView) -> None:
         """Take the members of another view that differs in nothing else. O(sets + members that changed)."""
         self._view = view
-        self._members.refresh(view)
+        self.members.refresh(view)
 
     def _compile(
         self,
@@ -142,7 +144,7 @@ class ProfileCompiler:
             yield ()
             return
         if rule.groups:
-            yield (SetMatch(self._members.addresses(rule.groups), (side,)),)
+            yield (SetMatch(self.members.addresses(rule.groups), (side,)),)
         yield from self._blocks(rule, side)
 
     def _blocks(self, rule: RulesetRule, side: Side) -> Iterator[Matches]:
@@ -167,12 +169,12 @@ class ProfileCompiler:
         protocols = {named.protocol for named in rule.named}
         known = (ProtocolMatch(protocols.pop()),) if len(protocols) == 1 else ()
         if rule.groups:
-            yield *known, SetMatch(self._members.endpoints(_named_groups(rule.groups, rule)), both)
+            yield *known, SetMatch(self.members.endpoints(_named_groups(rule.groups, rule)), both)
         if rule.any_peer:
-            yield *known, SetMatch(self._members.endpoints(_named_groups((ALL_PODS,), rule)), both)
+            yield *known, SetMatch(self.members.endpoints(_named_groups((ALL_PODS,), rule)), both)
         elif rule.blocks:
             # A block and a name: only pods in the block that have the port (rule 2.24).
-            lookup = SetMatch(self._members.endpoints(_named_groups((ALL_PODS,), rule)), both)
+            lookup = SetMatch(self.members.endpoints(_named_groups((ALL_PODS,), rule)), both)
             for block in self._blocks(rule, Side.DESTINATION):
                 yield *_cheap(block), *known, *_lookups(block), lookup
 

@@ -201,7 +201,10 @@ def _addresses(texts: list[tuple[str, str | None]], report: Report) -> tuple[str
         if not text:
             continue
         try:
-            found[format_address(*parse_address(text))] = None
+            family, value = parse_address(text)
+            if not value:  # nobody has it, and ipset refuses to store it
+                raise AddressError("the null address belongs to nobody")
+            found[format_address(family, value)] = None
         except AddressError:
             report.error(
                 "invalid-ip",

@@ -11,7 +11,7 @@ from controller.agent.node import FamilyFailure, NodeEnforcement
 from controller.dataplane import names
 from controller.dataplane.compile import FAMILIES, compile_family
 from controller.dataplane.edits import DeleteRule, InsertRule, ReplaceChain
-from controller.dataplane.plan import Commit
+from controller.dataplane.plan import Commit, plan
 from controller.dataplane.ruleset import Ruleset
 from controller.dataplane.settings import DEFAULTS, Settings
 from controller.dataplane.tools import Backend, Result, Runner, ToolMissingError
@@ -19,6 +19,7 @@ from controller.engine.rulesets import NodeView
 from controller.objects.kinds import Direction
 from tests.kernel.host import TOOLS, Host, applied, kinds, needs_host
 from tests.kernel.loopback import UdpFlow, own
+from tests.kernel.test_restore_loads import everything
 from tests.unit.builder import ClusterBuilder, block, cluster, labels, pods, port
 
 pytestmark = needs_host
@@ -208,6 +209,22 @@ def test_what_a_change_does_not_concern_keeps_its_counters(host: Host) -> None:
 
 def profile_rules(host: Host) -> list[str]:
     return [line for line in host.rules() if " -A PODGATE-EP-" in line or " -A PODGATE-IP-" in line]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_rule_that_can_be_written_can_be_deleted_by_its_value(host: Host, family: int) -> None:
+    kernel = host.kernel(family)
+    held = kernel.execute(Ruleset(family), plan(Ruleset(family), everything(family)))
+    chain = next(chain for chain in held.chains if chain.name == names.NODE_ENTRY)
+    edits = [
+        edit
+        for number, rule in enumerate(chain.rules)
+        for edit in (DeleteRule(chain.name, rule), InsertRule(chain.name, number, rule))
+    ]
+
+    kernel.execute(held, [Commit(tuple(edits))])
+
+    assert kernel.read().chains == held.chains
 
 
 def test_a_set_that_rules_ask_cannot_be_destroyed_by_anybody(host: Host) -> None:

@@ -427,9 +427,6 @@ def test_a_leftover_set_that_was_made_otherwise_is_replaced(host: Host) -> None:
     assert host.kernel().read().sets == (set_,)
 
 
-@pytest.mark.xfail(
-    reason="copies of a staged change that failed pile up, until plan() finds no name for the next"
-)
 def test_failing_again_and_again_leaves_no_more_sets_each_time(host: Host) -> None:
     change = CHANGES["all at once"]
     host.enforcer(STRICT).apply(change[0].view())

@@ -1,7 +1,7 @@
-"""A machine in memory, at the edge of the process: iptables-nft, ipset and conntrack as far as podgate calls them.
+"""A machine in memory, at the edge of the process: iptables-nft, ipset and conntrack as podgate calls them.
 
-It keeps chains and sets as lines of text, takes a transaction whole or not at all, and says the tools' own words
-when it refuses. A test can make calls fail, once or always.
+It keeps chains and sets as lines of text, takes a transaction whole or not at all, and says the tools' own
+words when it refuses. A test can make calls fail, once or always.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +49,7 @@ class FakeHost:
         """The calls whose command holds all of these words."""
         return [call for call in self.calls if all(word in " ".join(call[0]) for word in words)]
 
-    def _answer(self, command: Sequence[str], text: str) -> list[str]:
+    def _answer(self, command: Sequence[str], text: str) -> list[str]:  # noqa: PLR0911  one for each call
         match list(command):
             case ["conntrack", *_]:
                 return []
@@ -104,7 +104,7 @@ class FakeHost:
         verb, name, *rest = line.split(" ", 2)
         spec = rest[0] if rest else ""
         if line.startswith(":"):
-            chains[line[1:].split()[0]] = []
+            chains[line[1:].split(maxsplit=1)[0]] = []
         elif verb == "-A":
             chains[name].append(spec)
         elif verb == "-I":
@@ -134,11 +134,9 @@ class FakeHost:
             case ["del", name, entry, "-exist"]:
                 self.sets[name][1].discard(entry)
             case ["save", name]:
-                kind, entries = self.sets[name]
-                return [
-                    f"create {name} {kind} hashsize 64 maxelem 1048576",
-                    *(f"add {name} {each}" for each in entries),
-                ]
+                made, entries = self.sets[name]
+                created = f"create {name} {made} hashsize 64 maxelem 1048576"
+                return [created, *(f"add {name} {each}" for each in entries)]
             case _:
                 raise AssertionError(f"nobody is known to say {words}")
         return []
@@ -159,7 +157,7 @@ class FakeHost:
 
 
 def no_link() -> SetLink:
-    """A channel to the sets that cannot be opened, so that `ipset restore` is used, and no real set is touched."""
+    """A channel that cannot be opened: `ipset restore` does its work, and no real set is touched."""
     raise PermissionError("no netlink here")
 
 

@@ -1,4 +1,4 @@
-"""A saved table is read although others wrote into it: what they spoilt is known, and nothing of it is guessed."""
+"""A saved table is read although others wrote into it: what they spoilt is known, and nothing is guessed."""
 
 import pytest
 

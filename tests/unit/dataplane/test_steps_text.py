@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.dataplane.edits import DeleteRule, EnterRule, InsertRule, RemoveChain, ReplaceChain
+from controller.dataplane.edits import ChainEdit, DeleteRule, EnterRule, InsertRule, RemoveChain, ReplaceChain
 from controller.dataplane.readback import Entry
 from controller.dataplane.ruleset import (
     AddressMatch,
@@ -59,7 +59,7 @@ def test_a_rule_is_deleted_by_its_value() -> None:
 
 
 def test_a_chain_is_removed_at_the_very_end_and_declared_first_in_case_it_holds_anything() -> None:
-    edits = [RemoveChain("PODGATE-E2"), ReplaceChain(Chain("PODGATE-D", (RETURN,)))]
+    edits: list[ChainEdit] = [RemoveChain("PODGATE-E2"), ReplaceChain(Chain("PODGATE-D", (RETURN,)))]
 
     assert commit_text(edits, 4) == table(
         ":PODGATE-D - [0:0]", ":PODGATE-E2 - [0:0]", "-A PODGATE-D -j RETURN", "-X PODGATE-E2"
@@ -67,7 +67,7 @@ def test_a_chain_is_removed_at_the_very_end_and_declared_first_in_case_it_holds_
 
 
 def test_a_foreign_chain_is_never_declared() -> None:
-    edits = [
+    edits: list[ChainEdit] = [
         EnterRule("INPUT", Rule((), Jump("PODGATE-IN"))),
         DeleteRule("FORWARD", Rule((), Jump("PODGATE"))),
     ]

@@ -150,3 +150,5 @@ def test_pods_that_no_node_runs_yet_are_judged_once() -> None:
     built = cluster().pod("shop/a", node="").pod("shop/b", node="")
 
     assert list(crossings(built.end("shop/a"), built.end("shop/b"))) == [("", FORWARD)]
+    assert list(crossings(built.end(OUTSIDE), built.end("shop/a"))) == [("", FORWARD)]
+    assert list(crossings(built.end("shop/a"), built.end(OUTSIDE))) == [("", FORWARD)]

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from controller.engine.evaluate import Reason
+from controller.objects.findings import Source
 from controller.objects.kinds import Direction
 from tests.unit.builder import (
     block,
@@ -78,6 +80,29 @@ def test_a_rule_for_everybody_has_no_peer_and_no_port_to_name() -> None:
 
     assert (match.rule, match.peer, match.port) == ("spec.ingress[0]", "", "")
     assert str(match) == "shop/p spec.ingress[0]"
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ({"spec.ingress[0].from[0]": 9, "spec.ingress[0]": 7}, 9),
+        ({"spec.ingress[0]": 7, "spec": 2}, 7),
+        ({"spec": 2}, 2),
+        ({}, 1),
+    ],
+    ids=["the peer", "the rule", "the spec", "the document"],
+)
+def test_a_match_stands_at_the_line_of_the_closest_field_that_has_one(
+    lines: dict[str, int], line: int
+) -> None:
+    built = OPEN.policy("shop/p", accepting({"from": [pods(app="web")]}))
+    policy = msgspec.structs.replace(
+        built.the_policy("shop/p"), lines=lines, source=Source(file="p.yaml", line=1)
+    )
+
+    verdict = msgspec.structs.replace(built, policies=(policy,)).verdict("shop/web", "shop/db")
+
+    assert [match.line for match in verdict.ingress.matches] == [line]
 
 
 def test_every_rule_that_allows_is_named_and_every_policy_that_isolates() -> None:

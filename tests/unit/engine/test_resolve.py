@@ -402,6 +402,19 @@ def test_an_edited_policy_is_a_changed_ruleset_and_touches_the_nodes_of_its_pods
     assert found.members == {WEB_OF_SHOP: {"10.0.0.1": False}}  # nobody asks for the group any more
 
 
+def test_a_policy_that_comes_and_one_that_goes_touch_the_pods_they_select_and_their_nodes() -> None:
+    resolver = BASE.resolver()
+
+    resolver.put_policy(read_policy("bank/deny", {}))
+    came = resolver.take_changes()
+    resolver.remove_policy(("bank", "deny"))
+    went = resolver.take_changes()
+
+    for found in (came, went):
+        assert (found.pods, found.nodes) == ({("bank", "web")}, {"node-2"})
+        assert [str(ruleset) for ruleset in found.rulesets] == ["bank/deny ingress"]
+
+
 def test_the_same_policy_again_is_no_change_even_where_it_is_written_differently() -> None:
     rewritten = {
         "podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["db"]}]},

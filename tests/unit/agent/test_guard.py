@@ -1,0 +1,83 @@
+"""When to look: often and cheaply, and thoroughly soon after a change and ever more rarely then."""
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.agent.guard import Check, Schedule
+
+
+def checks(schedule: Schedule, seconds: range) -> dict[int, Check]:
+    """What was due at which second."""
+    return {second: due for second in seconds if (due := schedule.due(second)) is not None}
+
+
+def started(canary: float, first_full: float, last_full: float, now: float = 0) -> Schedule:
+    schedule = Schedule(canary, first_full, last_full)
+    schedule.start(now)
+    return schedule
+
+
+def test_nothing_is_due_at_once() -> None:
+    assert started(5, 5, 3600).due(0) is None
+
+
+def test_the_canary_comes_at_its_interval() -> None:
+    assert checks(started(5, 100, 100), range(1, 100)) == dict.fromkeys(range(5, 100, 5), Check.CANARY)
+
+
+def test_the_full_check_comes_after_twice_as_long_each_time() -> None:
+    found = checks(started(1000, 5, 1000), range(1, 200))
+
+    assert found == dict.fromkeys([5, 5 + 10, 15 + 20, 35 + 40, 75 + 80], Check.FULL)
+
+
+def test_the_full_check_comes_at_its_longest_interval_in_the_end() -> None:
+    found = checks(started(1000, 5, 20), range(1, 100))
+
+    assert [second for second, check in found.items() if check is Check.FULL] == [5, 15, 35, 55, 75, 95]
+
+
+def test_a_full_check_makes_the_canary_needless() -> None:
+    assert checks(started(5, 5, 1000), range(1, 25)) == {
+        5: Check.FULL, 10: Check.CANARY, 15: Check.FULL, 20: Check.CANARY
+    }  # fmt: skip
+
+
+def test_after_a_change_all_begins_again() -> None:
+    schedule = started(50, 10, 1000)
+    checks(schedule, range(1, 100))
+
+    schedule.start(100)
+
+    assert checks(schedule, range(100, 145)) == {110: Check.FULL, 130: Check.FULL}
+
+
+def test_a_check_that_is_late_is_made_once_and_not_made_up_for() -> None:
+    schedule = started(5, 1000, 1000)
+
+    assert schedule.due(99) is Check.CANARY
+    assert schedule.due(99) is None
+    assert schedule.due(104) is Check.CANARY
+
+
+def test_the_time_to_wait_is_the_time_until_something_is_due() -> None:
+    schedule = started(5, 12, 1000, now=100)
+
+    assert schedule.wait(101) == 4
+    schedule.due(105)
+    schedule.due(110)
+    assert schedule.wait(111) == 1
+    assert schedule.wait(200) == 0
+
+
+@given(st.floats(0.1, 100), st.floats(0.1, 100), st.floats(0.1, 1000), st.floats(0, 1e9))
+def test_after_waiting_as_long_as_told_something_is_due(
+    canary: float, first: float, last: float, now: float
+) -> None:
+    schedule = started(canary, first, last, now)
+
+    for _ in itertools.repeat(None, 10):
+        now += schedule.wait(now) + 1e-3
+        assert schedule.due(now) is not None
