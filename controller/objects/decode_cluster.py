@@ -194,6 +194,13 @@ def _pod_ips(status: WirePodStatus, report: Report) -> tuple[str, ...]:
     return _addresses([*texts, ("status.podIP", status.pod_ip)], report)
 
 
+def _pod_address(text: str) -> str:
+    family, value = parse_address(text)
+    if not value:  # nobody has it, and ipset refuses to store it
+        raise AddressError("the null address belongs to nobody")
+    return format_address(family, value)
+
+
 def _addresses(texts: list[tuple[str, str | None]], report: Report) -> tuple[str, ...]:
     """Canonical texts in order, each once; those that are no addresses are reported and left out."""
     found: dict[str, None] = {}
@@ -201,10 +208,7 @@ def _addresses(texts: list[tuple[str, str | None]], report: Report) -> tuple[str
         if not text:
             continue
         try:
-            family, value = parse_address(text)
-            if not value:  # nobody has it, and ipset refuses to store it
-                raise AddressError("the null address belongs to nobody")
-            found[format_address(family, value)] = None
+            found[_pod_address(text)] = None
         except AddressError:
             report.error(
                 "invalid-ip",

@@ -162,7 +162,8 @@ class _Switch:
         saved = subprocess.run(save, capture_output=True, text=True, check=True).stdout  # noqa: S603
         hooks = ("-A FORWARD ", "-A INPUT ", "-A OUTPUT ")
         self._lines = {
-            **dict.fromkeys((CONNTRACK, AGAIN), [_CONNTRACK_RULE]),
+            CONNTRACK: [_CONNTRACK_RULE],
+            AGAIN: [_CONNTRACK_RULE],
             PODGATE: [line for line in saved.splitlines() if line.startswith(hooks)],
         }
         if not self._lines[PODGATE]:

@@ -10,8 +10,10 @@ from random import Random
 
 from msgspec import Struct
 
+from controller.agent.node import Drift
 from controller.engine.evaluate import Evaluator
 from controller.engine.resolve import Resolver
+from controller.engine.rulesets import NodeView
 from controller.objects.kinds import Cluster, Protocol
 from tests.conformance.stepping import follow
 from tests.kernel.agents import Agents
@@ -133,8 +135,15 @@ class Churn:
                 found = change(found)
         before, self._cluster = self._cluster, found.build()
         follow(self._resolver, before, self._cluster)
-        self._agents.apply({node.name: self._resolver.view(node.name) for node in self._lab.plan.nodes})
+        self._agents.apply(self._views())
         return ", ".join(f"{'' if name in self._on else 'not '}{name}" for name in names)
+
+    def drift(self) -> dict[str, list[Drift]]:
+        """How the kernels of the nodes differ from what they should hold now."""
+        return self._agents.verify(self._views())
+
+    def _views(self) -> dict[str, NodeView]:
+        return {node.name: self._resolver.view(node.name) for node in self._lab.plan.nodes}
 
     def allows(self, transfer: Transfer) -> bool:
         """What the policies say now."""

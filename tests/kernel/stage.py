@@ -11,12 +11,10 @@ from typing import Self
 
 import msgspec
 
-from controller.objects.kinds import Protocol
 from tests.conformance.layouts import in_family, with_both_families
 from tests.conformance.manifests import node
 from tests.conformance.scenario import Manifest
 from tests.kernel.netlab import Lab
-from tests.kernel.probing import Probe
 from tests.kernel.wiring import FULL, OUTSIDE, NodePlace, PodPlace, Topology
 
 NODES = ("node-1", "node-2")
@@ -54,11 +52,6 @@ class Stage(Lab):
         """The objects of a scenario as they are here: pods on nodes, and everything in both families."""
         nodes = [node(each.name, [*each.addresses.values()]) for each in self.plan.nodes]
         return [*nodes, *map(self._laid_out, manifests)]
-
-    @staticmethod
-    def probe_of(source: str, destination: str, protocol: Protocol, port: int, family: int) -> Probe:
-        """A probe between the pods at two IPv4 addresses, in either family."""
-        return Probe(in_family(source, family), in_family(destination, family), protocol, port)
 
     def _laid_out(self, manifest: Manifest) -> Manifest:
         if manifest["kind"] == "NetworkPolicy":

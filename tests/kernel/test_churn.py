@@ -63,6 +63,7 @@ def test_changes_cut_the_transfers_they_deny_and_disturb_no_other(
                 fault = watch.fault(begun)
                 assert not fault, f"change {number} ({change}): {watch.transfer}: {fault}"
 
+        assert not churn.drift()
     assert churn.cut >= CHANGES // 10
     outcome = f"0 resets, {churn.cut} cut when denied, the slowest within {1000 * churn.slowest_cut:.0f} ms"
     record_property(
