@@ -119,6 +119,7 @@ class NodeCompiler:
         if settings.unknown_pods_denied:
             self._own_sets.append(_known(view, family))
         self._chains += profiles.chains()
+        profiles.forget_earlier()
         return profiles
 
 

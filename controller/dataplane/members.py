@@ -54,9 +54,20 @@ class MemberSets:
         """The name of the set of the groups' (address, port)."""
         return self._named("ports", SetType.ENDPOINTS, groups)
 
+    def take_over(self, name: str) -> bool:
+        """Have a set that the earlier one had, with today's members; False where it had none of that name."""
+        earlier = self._earlier.get(name)
+        if earlier is not None and name not in self._sets:
+            self._sets[name] = self._make(name, earlier.set.type, earlier.groups)
+        return name in self._sets
+
     def all(self) -> list[AddressSet]:
         """Every set so far."""
         return [each.set for each in self._sets.values()]
+
+    def forget_earlier(self) -> None:
+        """Nothing more will be taken over."""
+        self._earlier = {}
 
     def refresh(self, view: NodeView) -> None:
         """Take the members of another view of the same groups. O(sets + members of those that changed)."""
@@ -74,7 +85,7 @@ class MemberSets:
 
     def _make(self, name: str, kind: SetType, groups: tuple[Group, ...]) -> _MemberSet:
         members = self._members(groups)
-        earlier = self._earlier.pop(name, None)
+        earlier = self._earlier.get(name)
         if earlier is not None and all(map(operator.is_, members, earlier.members)):
             return earlier
         entries = self._addresses(members) if kind is SetType.ADDRESSES else self._endpoints(members)

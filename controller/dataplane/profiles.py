@@ -6,6 +6,7 @@ set lookup.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -37,6 +38,7 @@ from controller.engine.rulesets import (
     NamedPortGroup,
     NodeView,
     PodGroup,
+    PolicyRuleset,
     RulesetId,
     RulesetRule,
 )
@@ -49,8 +51,18 @@ Matches = tuple[Match, ...]
 _Key = tuple[Direction, bool, tuple[RulesetId, ...], tuple[ContainerPort, ...]]
 
 
+class _Profile(NamedTuple):
+    """The chains of one profile, the first to go to last, and the rulesets they were made from."""
+
+    rulesets: tuple[PolicyRuleset, ...]
+    chains: tuple[Chain, ...]
+
+
 class ProfileCompiler:
-    """Compiles the profiles of one node and family, and collects the chains and sets they need."""
+    """Compiles the profiles of one node and family, and collects the chains and sets they need.
+
+    What an `earlier` one made from the very same rulesets is taken over from it.
+    """
 
     def __init__(
         self, view: NodeView, family: int, settings: Settings, earlier: "ProfileCompiler | None" = None
@@ -58,7 +70,8 @@ class ProfileCompiler:
         self._view = view
         self._family = family
         self._settings = settings
-        self._names: dict[_Key, str] = {}
+        self._earlier = earlier
+        self._profiles: dict[_Key, _Profile] = {}
         self._chains: dict[str, Chain] = {}
         self._block_sets: dict[str, AddressSet] = {}
         self.members: MemberSets = MemberSets(view, family, None if earlier is None else earlier.members)
@@ -68,9 +81,10 @@ class ProfileCompiler:
         ids = tuple(sorted(ruleset for ruleset in pod.rulesets if ruleset.direction is direction))
         isolated = direction in pod.isolated
         key = (direction, isolated, ids, pod.named_ports if direction is Direction.INGRESS else ())
-        if key not in self._names:
-            self._names[key] = self._compile(*key)
-        return self._names[key]
+        profile = self._profiles.get(key)
+        if profile is None:
+            profile = self._profiles[key] = self._take_over(key) or self._make(key)
+        return profile.chains[-1].name
 
     def chains(self) -> Iterable[Chain]:
         """The profile chains so far."""
@@ -85,13 +99,35 @@ class ProfileCompiler:
         self._view = view
         self.members.refresh(view)
 
+    def forget_earlier(self) -> None:
+        """Nothing more will be taken over."""
+        self._earlier = None
+        self.members.forget_earlier()
+
+    def _make(self, key: _Key) -> _Profile:
+        rulesets = tuple(self._view.rulesets[ruleset] for ruleset in key[2])
+        return _Profile(rulesets, tuple(self._compile(*key)))
+
+    def _take_over(self, key: _Key) -> _Profile | None:
+        profile = self._earlier._profiles.get(key) if self._earlier is not None else None  # noqa: SLF001
+        if profile is None or self._earlier is None:
+            return None
+        if any(self._view.rulesets[old.id] is not old for old in profile.rulesets):
+            return None
+        for chain in profile.chains:
+            self._chains[chain.name] = chain
+            for name in _sets_asked(chain):
+                if not self.members.take_over(name):
+                    self._block_sets[name] = self._earlier._block_sets[name]  # noqa: SLF001
+        return profile
+
     def _compile(
         self,
         direction: Direction,
         isolated: bool,
         ids: tuple[RulesetId, ...],
         ports: tuple[ContainerPort, ...],
-    ) -> str:
+    ) -> Iterator[Chain]:
         """Tiers from last to first: a rule that passes goes to the next tier's chain (rules 4.11, 4.15)."""
         last = Tier.NETWORK_POLICY if isolated else Tier.BASELINE  # rule 4.16
         tail: tuple[Rule, ...] = (Rule((), Goto(names.DENY), "isolated"),) if isolated else ()
@@ -100,19 +136,21 @@ class ProfileCompiler:
             passes = any(self._passes(ruleset) for ruleset in rulesets)
             following: Target = Return()
             if passes and tail:
-                following = Goto(self._chain(direction, tail))
+                chain = self._chain(direction, tail)
+                yield chain
+                following = Goto(chain.name)
                 tail = (Rule((), following, "next tier"),)
             rules = (self._rules(ruleset, following, ports) for ruleset in rulesets)
             tail = (*(rule for found in rules for rule in found), *tail)
-        return self._chain(direction, tail)
+        yield self._chain(direction, tail)
 
     def _passes(self, ruleset: RulesetId) -> bool:
         return any(rule.action is Action.PASS for rule in self._view.rulesets[ruleset].rules)
 
-    def _chain(self, direction: Direction, rules: tuple[Rule, ...]) -> str:
+    def _chain(self, direction: Direction, rules: tuple[Rule, ...]) -> Chain:
         name = names.profile(direction, (msgspec.json.encode(rule).decode() for rule in rules))
         self._chains[name] = Chain(name, rules)
-        return name
+        return self._chains[name]
 
     def _rules(
         self, ruleset: RulesetId, following: Target, ports: tuple[ContainerPort, ...]
@@ -191,6 +229,10 @@ def _comment(policy: str, path: str) -> str:
     """`shop/web spec.ingress[0]`; of a long name the end goes, never the place in the policy."""
     room = COMMENT_MAX - len(path) - 1
     return safe_comment(f"{policy if len(policy) <= room else policy[: room - 3] + '...'} {path}")
+
+
+def _sets_asked(chain: Chain) -> Iterator[str]:
+    return (match.name for rule in chain.rules for match in rule.matches if isinstance(match, SetMatch))
 
 
 def _named_groups(groups: tuple[PodGroup, ...], rule: RulesetRule) -> tuple[NamedPortGroup, ...]:

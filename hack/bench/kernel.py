@@ -1,8 +1,8 @@
 """`make bench-kernel`: what changes cost until the kernel enforces them, on a node of the design's size.
 
-110 pods, 50 policies, 1,000 peers each, IPv4, both backends in turn, in a network namespace of its own. Beside
-the changes stands one written as kube-router does it: save the whole table, edit the text, restore the whole
-table. Needs root.
+110 pods, 50 policies, 1,000 peers each, IPv4, both backends in turn, in a network namespace of its own.
+Beside the changes stands one written as kube-router does it: save the whole table, edit the text, restore the
+whole table. Needs root.
 
     sudo .venv/bin/python hack/bench/kernel.py [--rounds 30] [--json kernel.json]
 """
