@@ -45,7 +45,7 @@ from controller.engine.rulesets import (
 from controller.engine.tiers import Action, Tier
 from controller.engine.translate import ALL_PODS, LAST_PORT
 from controller.objects.addresses import BITS
-from controller.objects.kinds import ContainerPort, Direction, Protocol
+from controller.objects.kinds import ContainerPort, Direction, IPBlock, Protocol
 
 Matches = tuple[Match, ...]
 _Key = tuple[Direction, bool, tuple[RulesetId, ...], tuple[ContainerPort, ...]]
@@ -187,11 +187,8 @@ class ProfileCompiler:
 
     def _blocks(self, rule: RulesetRule, side: Side) -> Iterator[Matches]:
         """The union of this family's blocks, each without its own excepts (rules 2.20, 2.21)."""
-        space = IntervalSet()
-        for block in rule.blocks:
-            if block.cidr.family == self._family:
-                holes = IntervalSet((hole.first, hole.last) for hole in block.excepts)
-                space |= IntervalSet([(block.cidr.first, block.cidr.last)]) - holes
+        own = (block for block in rule.blocks if block.cidr.family == self._family)
+        space = IntervalSet(interval for block in own for interval in _addresses(block))
         bits = BITS[self._family]
         prefixes = [found for interval in space for found in to_prefixes(*interval, bits)]
         if len(prefixes) <= self._settings.inline_blocks or not prefixes[0][1]:
@@ -229,6 +226,11 @@ def _comment(policy: str, path: str) -> str:
     """`shop/web spec.ingress[0]`; of a long name the end goes, never the place in the policy."""
     room = COMMENT_MAX - len(path) - 1
     return safe_comment(f"{policy if len(policy) <= room else policy[: room - 3] + '...'} {path}")
+
+
+def _addresses(block: IPBlock) -> IntervalSet:
+    holes = IntervalSet((hole.first, hole.last) for hole in block.excepts)
+    return IntervalSet([(block.cidr.first, block.cidr.last)]) - holes
 
 
 def _sets_asked(chain: Chain) -> Iterator[str]:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from controller.agent.generation import installed_generation
 from controller.agent.node import FamilyFailure
 from controller.dataplane.compile import compile_family
 from controller.dataplane.kernel import Kernel
@@ -108,11 +107,11 @@ def test_a_crash_at_any_step_leaves_a_safe_state_from_which_the_next_run_goes_on
     start_from(host, change)
     steps = host.enforcer(STRICT).preview(after)
     deaths = [(number, False) for number in range(len(steps) + 1)]
-    deaths += [(number, True) for number, step in enumerate(steps) if half(step)]
+    if host.backend is Backend.NFT:  # the middle of a commit is nowhere, and sets are the same in both
+        deaths += [(number, True) for number, step in enumerate(steps) if half(step)]
 
     for number, in_the_middle in deaths:
-        start_from(host, change)
-        generation = installed_generation(host.kernel().read(), STRICT.marks)
+        generation = start_from(host, change)
         dying = DyingKernel(4, host.backend, host.runner)
         dying.dies_before, dying.in_the_middle = number, in_the_middle
         with pytest.raises(Killed):
@@ -127,13 +126,13 @@ def test_a_crash_at_any_step_leaves_a_safe_state_from_which_the_next_run_goes_on
         assert result.generation != generation
 
 
-def start_from(host: Host, change: str) -> None:
-    """What was before a change; before the first there was nothing."""
+def start_from(host: Host, change: str) -> int:
+    """What was before a change, in which generation; before the first there was nothing."""
     if change == FIRST:
         host.kernel().clear_rules()
         host.kernel().clear_sets()
-    else:
-        host.enforcer(STRICT).apply(CHANGES[change][0].view())
+        return 0
+    return host.enforcer(STRICT).apply(CHANGES[change][0].view()).generation
 
 
 TALKING = (
