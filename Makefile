@@ -39,6 +39,7 @@ bench: ## Measure resolve, compile and render on generated clusters of up to 150
 bench-kernel: ## Measure what changes cost in the kernel, on both backends (root)
 	@hack/setup kernel
 	@$(BIN)/python hack/bench/kernel.py --json bench-kernel.json
+	@$(BIN)/python hack/bench/rate.py
 
 SECONDS ?= 600
 SEED ?= 1

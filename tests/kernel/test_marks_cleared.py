@@ -10,8 +10,9 @@ import pytest
 
 from controller.dataplane.tools import Backend
 from tests.kernel.requirements import missing
+from tests.kernel.wiring import Topology
 
-_MISSING = missing(Backend.NFT, "ptp")
+_MISSING = missing(Backend.NFT, Topology.PTP)
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(bool(_MISSING), reason=_MISSING)]
 
 SCRIPT = """
