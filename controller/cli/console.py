@@ -1,7 +1,8 @@
-"""Colour for people: only on a terminal, never with NO_COLOR or --no-color."""
+"""What is behind standard output: a terminal that shows colour, a pipe, or nothing that takes the answer."""
 
 import os
 import sys
+from typing import TextIO
 
 import click
 
@@ -9,6 +10,22 @@ import click
 def wants_color(*, no_color: bool) -> bool:
     """Whether standard output is a terminal whose user did not ask for plain text (https://no-color.org)."""
     return sys.stdout.isatty() and not no_color and not os.environ.get("NO_COLOR")
+
+
+def discard_output() -> None:
+    """Send what is left in the buffers nowhere: the end of the process would fail on it once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not _is_writable(stream):
+            os.dup2(nowhere, stream.fileno())
+
+
+def _is_writable(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return False
+    return True
 
 
 class Painter:

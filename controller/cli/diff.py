@@ -9,6 +9,8 @@ from controller.cli.console import Painter, wants_color
 from controller.cli.failure import CLEAN, FOUND, CommandError
 from controller.cli.input import read_manifests, reading_options, report, require_readable, status_of
 from controller.cli.output.changes import Entry, report_of, review
+from controller.cli.output.escapes import plain
+from controller.cli.targets import node_names
 from controller.engine.causes import Causes
 from controller.engine.difference import Difference, difference
 from controller.objects.findings import Finding
@@ -126,6 +128,6 @@ def _rule_changes(before: Cluster, after: Cluster, nodes: tuple[str, ...]) -> di
     known = sorted({*old.nodes(), *new.nodes()})
     for node in nodes:
         if node not in known:
-            names = ", ".join(name or "(none)" for name in known)
-            raise CommandError(f"no node {node!r} and no pod on it on either side; there are: {names}")
+            there = node_names(known)
+            raise CommandError(f"no node '{plain(node)}' and no pod on it on either side; there are: {there}")
     return rule_changes(old, new, nodes or known)

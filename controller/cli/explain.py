@@ -1,14 +1,17 @@
 """`podgate explain`: may A reach B, and which line of which policy says so."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import click
+import msgspec
 
 from controller.cli.console import Painter, wants_color
 from controller.cli.failure import CLEAN, FOUND, CommandError
 from controller.cli.input import manifest_options, read_manifests, report, require_readable, status_of
+from controller.cli.output.escapes import plain
 from controller.cli.targets import endpoints_of, parse_service
 from controller.engine.connections import ConnectionSet
 from controller.engine.endpoints import Endpoint
@@ -45,6 +48,7 @@ def command(
     """May SRC reach DST, and which line of which policy says so.
 
     SRC and DST are NAMESPACE/POD, NAMESPACE/KIND/NAME (deploy, sts, ds, job, ...) or an IP address.
+    Where the pods of a workload get different answers, two that differ are shown, and the exit code is 1.
 
     \b
     Examples:
@@ -61,25 +65,80 @@ def command(
         raise CommandError("--rules follows one packet: say which with --port")
     evaluator = Evaluator(reading.cluster)
     service = None if port is None else parse_service(port)
-    found = [
-        explain(evaluator, start, end, service)
-        for start in endpoints_of(evaluator, source)
-        for end in endpoints_of(evaluator, destination)
-        if start.family == end.family
-    ]
-    if not found:
-        raise CommandError(f"{source} and {destination} have no address family in common")
+    answers = _answers(evaluator, source, destination, service)
     if output == "json":
-        click.echo(json.dumps(_document(found, service), indent=2))
+        click.echo(json.dumps(_document(answers, service), indent=2))
     else:
         painter = Painter(color=wants_color(no_color=no_color))
-        click.echo("\n".join(_text(found, service, painter)))
+        click.echo("\n\n".join("\n".join(_text(found, service, painter)) for found in answers))
     if rules and service is not None:
-        _print_rules(reading.cluster, found, service)
-    return max(CLEAN if any(each.allowed for each in found) else FOUND, status_of(reading.findings))
+        _print_rules(reading.cluster, [each for found in answers for each in found], service)
+    return max(CLEAN if _allowed(answers) else FOUND, status_of(reading.findings))
 
 
 Service = tuple[Protocol | None, int | None] | None
+Ends = tuple[Endpoint, ...]
+Pair = tuple[tuple[Endpoint, Endpoint], ...]
+"""Two pods: their addresses of one family each."""
+
+_MOST_PODS = 50
+"""How many pods of a workload are compared."""
+
+
+def _answers(
+    evaluator: Evaluator, source: str, destination: str, service: Service
+) -> list[list[Explanation]]:
+    """The explanations of the first pods named, by family, and of pods that get another answer, if any."""
+    sources, destinations = endpoints_of(evaluator, source), endpoints_of(evaluator, destination)
+    pairs = _pairs(sources[:_MOST_PODS], destinations[:_MOST_PODS])
+    if not pairs:
+        raise CommandError(f"{source} and {destination} have no address family in common")
+    notes = [
+        f"only {_MOST_PODS} of the {len(ends)} pods of {text} were compared"
+        for text, ends in ((source, sources), (destination, destinations))
+        if len(ends) > _MOST_PODS
+    ]
+    first, other = pairs[0], _other_answer(evaluator, pairs, service)
+    if other:
+        example = f"{other[0][0]} -> {other[0][1]}"
+        notes.insert(0, f"other pods of the workload get another answer: {example} (below)")
+    shown = [[explain(evaluator, *ends, service) for ends in pair] for pair in (first, other) if pair]
+    shown[0] = [msgspec.structs.replace(each, notes=(*each.notes, *notes)) for each in shown[0]]
+    return shown
+
+
+def _pairs(sources: Sequence[Ends], destinations: Sequence[Ends]) -> list[Pair]:
+    pairs = (
+        tuple((start, end) for start in one for end in other if start.family == end.family)
+        for one, other in product(sources, destinations)
+    )
+    return [pair for pair in pairs if pair]
+
+
+def _other_answer(evaluator: Evaluator, pairs: Sequence[Pair], service: Service) -> Pair:
+    """The first pair whose answer is not that of the first of all; `()` where all agree."""
+    if len(pairs) == 1:
+        return ()
+    usual = _answer(evaluator, pairs[0], service)
+
+    def differs(pair: Pair) -> bool:
+        """In some family that both have: not every pod need have both."""
+        found = _answer(evaluator, pair, service)
+        return any(found[family] != usual[family] for family in found.keys() & usual.keys())
+
+    return next(filter(differs, pairs[1:]), ())
+
+
+def _answer(evaluator: Evaluator, pair: Pair, service: Service) -> dict[int, bool | ConnectionSet]:
+    """By family: may the service pass, or without one all that may."""
+    if service is None:
+        return {start.family: evaluator.connections(start, end) for start, end in pair}
+    return {start.family: evaluator.evaluate(start, end, *service).allowed for start, end in pair}
+
+
+def _allowed(answers: Sequence[Sequence[Explanation]]) -> bool:
+    """Whether the answer is yes: for some family, and without other pods that get another one."""
+    return len(answers) == 1 and any(each.allowed for each in answers[0])
 
 
 def _text(found: list[Explanation], service: Service, painter: Painter) -> Iterator[str]:
@@ -99,7 +158,7 @@ def _distinct(found: list[Explanation]) -> list[Explanation]:
 def _block(each: Explanation, service: Service, family: str, painter: Painter) -> Iterator[str]:
     answer = painter.good("ALLOWED") if each.allowed else painter.bad("DENIED")
     asked = "any port" if service is None else _service_text(service)
-    yield painter.strong(f"{each.source} -> {each.destination} {asked}{family}: ") + answer
+    yield painter.strong(f"{_name(each.source)} -> {_name(each.destination)} {asked}{family}: ") + answer
     yield ""
     if each.verdict is None:
         yield f"  allowed  {each.connections}"
@@ -112,7 +171,7 @@ def _block(each: Explanation, service: Service, family: str, painter: Painter) -
     yield from _near_miss_lines(each, painter)
     for note in each.notes:
         yield ""
-        yield f"  note: {note}"
+        yield f"  note: {plain(note)}"
 
 
 def _near_miss_lines(each: Explanation, painter: Painter) -> Iterator[str]:
@@ -121,13 +180,13 @@ def _near_miss_lines(each: Explanation, painter: Painter) -> Iterator[str]:
         misses = [miss for miss in each.near_misses if miss.direction is direction]
         if misses:
             yield ""
-            yield painter.strong(f"  {direction.lower()} of {end} would be allowed if")
+            yield painter.strong(f"  {direction.lower()} of {_name(end)} would be allowed if")
         for miss in misses:
             first, *others = miss.lacks
-            yield f"    - {first}"
-            yield from (f"      and {other}" for other in others)
+            yield f"    - {plain(first)}"
+            yield from (f"      and {plain(other)}" for other in others)
             line = f", line {miss.line}" if miss.line else ""
-            yield painter.faint(f"      ({miss.policy} {miss.path}{line})")
+            yield painter.faint(f"      ({plain(f'{miss.policy} {miss.path}')}{line})")
 
 
 def _end_lines(name: str, end: Endpoint, decision: Decision, painter: Painter) -> Iterator[str]:
@@ -140,12 +199,17 @@ def _end_lines(name: str, end: Endpoint, decision: Decision, painter: Painter) -
             yield f"{head}{match}{port}{painter.faint(_source(policy, match.line))}"
             head = " " * 20
     elif decision.reason is Reason.NO_RULE:
-        yield f"{head}no rule of the policies that isolate {end} matches:"
+        yield f"{head}no rule of the policies that isolate {_name(end)} matches:"
         for policy in decision.isolating:
             place = painter.faint(_source(policy, policy.source.line))
             yield f"{' ' * 20}{policy.namespace}/{policy.name}{place}"
     else:
         yield f"{head}{_REASONS[decision.reason]}"
+
+
+def _name(end: Endpoint) -> str:
+    """An end as it may be printed: the name of a node or a pod is whatever somebody wrote."""
+    return plain(str(end))
 
 
 def _policy(decision: Decision, namespace: str, name: str) -> NetworkPolicy:
@@ -155,7 +219,8 @@ def _policy(decision: Decision, namespace: str, name: str) -> NetworkPolicy:
 def _source(policy: NetworkPolicy, line: int) -> str:
     if not policy.source.file:
         return ""
-    return f"  ({policy.source.file}:{line})" if line else f"  ({policy.source.file})"
+    file = plain(policy.source.file)
+    return f"  ({file}:{line})" if line else f"  ({file})"
 
 
 def _service_text(service: tuple[Protocol | None, int | None]) -> str:
@@ -175,19 +240,19 @@ def _print_rules(
     for each in found:
         number = {4: 1, 6: 58}[each.source.family] if protocol is None else int(protocol)
         for passage in network.walk(each.source, each.destination, number, port).passages:
-            node = passage.node or "(no node)"
+            node = plain(passage.node) or "(no node)"
             click.echo(f"\n  {node} {passage.hook} -> {passage.outcome.verdict} (IPv{each.source.family})")
             for step in passage.outcome.trace:
-                click.echo(f"    {step.chain} {rule_text(step.rule, each.source.family)}")
+                click.echo(plain(f"    {step.chain} {rule_text(step.rule, each.source.family)}"))
 
 
-def _document(found: list[Explanation], service: Service) -> dict[str, Any]:
+def _document(answers: list[list[Explanation]], service: Service) -> dict[str, Any]:
     return {
         "apiVersion": "podgate.dev/v1alpha1",
         "kind": "Explanation",
         "service": None if service is None else _service_text(service),
-        "allowed": any(each.allowed for each in found),
-        "paths": [_path(each) for each in found],
+        "allowed": _allowed(answers),
+        "paths": [_path(each) for found in answers for each in found],
     }
 
 

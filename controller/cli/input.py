@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from controller.cli.failure import CLEAN, ERROR, CommandError
+from controller.cli.output.escapes import plain
 from controller.objects.addresses import AddressError, Cidr, parse_cidr
 from controller.objects.findings import Finding, Severity
 from controller.objects.read import Reading, read
@@ -97,7 +98,7 @@ def report(findings: Sequence[Finding]) -> None:
     """Diagnostics on standard error, one line each; informational ones are `lint`'s to say."""
     for finding in findings:
         if finding.severity is not Severity.INFO:
-            click.echo(str(finding), err=True)
+            click.echo(plain(str(finding)), err=True)
 
 
 def status_of(findings: Sequence[Finding]) -> int:

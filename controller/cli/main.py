@@ -4,6 +4,8 @@ Verbs are imported when they are called: start-up time is part of every answer. 
 all of them: 0 clean, 1 findings, denied or differences, 2 an error in the input or in the call.
 """
 
+import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -12,6 +14,7 @@ from typing import NoReturn
 import click
 
 from controller import __version__
+from controller.cli.console import discard_output
 from controller.cli.failure import ERROR, CommandError
 
 _VERBS = {
@@ -25,6 +28,8 @@ _VERBS = {
     "cleanup": "remove podgate's rules from this node",
     "completion": "shell completion",
 }
+
+_UNWRITABLE = frozenset({errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC})
 
 
 class _Verbs(click.Group):
@@ -65,27 +70,38 @@ def podgate() -> None:
 
 def main() -> NoReturn:
     """Entry point of the console script."""
+    if sys.stdout is None:  # `>&-`; the next file to be opened would take its place
+        _fail("standard output is closed")
     try:
         status = podgate.main(standalone_mode=False)
     except CommandError as error:
         _fail(str(error))
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
+        discard_output()
         sys.exit(ERROR)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted")
     except BrokenPipeError:  # the reader of a pipe has seen enough: `podgate render ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         sys.exit(ERROR)
     except Exception as error:
         if os.environ.get("PODGATE_DEBUG"):
             raise
-        _fail(
-            f"internal error: {type(error).__name__}: {error}; PODGATE_DEBUG=1 shows where, please report it"
-        )
+        _fail(_last_words(error))
     sys.exit(status or 0)
 
 
+def _last_words(error: Exception) -> str:
+    """What is said of an error that no verb expects: what stands behind standard output, or a bug."""
+    if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
+        return f"cannot write: {error.strerror}"
+    return f"internal error: {type(error).__name__}: {error}; PODGATE_DEBUG=1 shows where, please report it"
+
+
 def _fail(message: str) -> NoReturn:
-    click.echo(f"podgate: {message}", err=True)
+    with contextlib.suppress(OSError):
+        click.echo(f"podgate: {message}", err=True)
+    discard_output()
     sys.exit(ERROR)

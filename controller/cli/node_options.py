@@ -9,6 +9,8 @@ import click
 from controller.agent.netns import NamespaceError, enter_network_namespace
 from controller.cli.failure import CommandError
 from controller.cli.input import read_manifests, report
+from controller.cli.output.escapes import plain
+from controller.cli.targets import node_names
 from controller.dataplane.backend import BackendError, detect
 from controller.dataplane.settings import MarkLayout, Settings
 from controller.dataplane.tools import Backend, LocalRunner, Runner
@@ -111,6 +113,6 @@ def view_of(node: str, manifests: dict[str, Any]) -> tuple[NodeView, tuple[Findi
         )
     resolver = Resolver.of(reading.cluster)
     if node not in resolver.nodes():
-        names = ", ".join(name or "(none)" for name in resolver.nodes())
-        raise CommandError(f"no node {node!r} and no pod on it in the manifests; there are: {names}")
+        there = node_names(resolver.nodes())
+        raise CommandError(f"no node '{plain(node)}' and no pod on it in the manifests; there are: {there}")
     return resolver.view(node), reading.findings

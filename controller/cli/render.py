@@ -1,7 +1,8 @@
 """`podgate render`: the very rules and sets the agent would programme on a node."""
 
+import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import yaml
 
 from controller.cli.failure import CommandError
 from controller.cli.input import manifest_options, read_manifests, report, status_of
+from controller.cli.output.escapes import plain
+from controller.cli.targets import node_names
 from controller.dataplane.compile import compile_family
 from controller.dataplane.render import render_rules, render_sets, safe_comment
 from controller.dataplane.ruleset import Ruleset
@@ -19,6 +22,9 @@ from controller.engine.resolve import Resolver
 
 _FAMILIES = {"4": (4,), "6": (6,), "both": (4, 6)}
 _RULE_FILES = {4: "iptables.restore", 6: "ip6tables.restore"}
+_NO_NODE = "no-node"
+_LONGEST_FOLDER = 253
+"""As long as a node's name may be; file systems take 255 bytes."""
 
 
 class _Rendered(msgspec.Struct, frozen=True):
@@ -75,6 +81,8 @@ def command(
 
     Exit codes: 0 clean, 2 error.
     """  # noqa: D301
+    if output_dir is not None and output != "iptables":
+        raise CommandError(f"--output-dir writes files for iptables and ipset; not with -o {output}")
     reading = read_manifests(**manifests)
     report(reading.findings)
     if reading.unreadable and output_dir is not None:
@@ -100,9 +108,11 @@ def _chosen(resolver: Resolver, nodes: tuple[str, ...]) -> tuple[str, ...]:
     known = resolver.nodes()
     for node in nodes:
         if node not in known:
-            names = ", ".join(name or "(none)" for name in known)
-            raise CommandError(f"no node {node!r} and no pod on it in the manifests; there are: {names}")
-    return nodes or known or ("",)
+            there = node_names(known)
+            raise CommandError(
+                f"no node '{plain(node)}' and no pod on it in the manifests; there are: {there}"
+            )
+    return tuple(dict.fromkeys(nodes)) or known or ("",)
 
 
 def _text(rendered: list[_Rendered], output: str) -> str:
@@ -132,11 +142,29 @@ def _write(rendered: list[_Rendered], folder: Path) -> None:
             (place / "ipset.restore").write_text(sets, encoding="utf-8")
             for ruleset in each.rulesets:
                 (place / _RULE_FILES[ruleset.family]).write_text(render_rules(ruleset), encoding="utf-8")
+            _remove_stale(place, {ruleset.family for ruleset in each.rulesets})
         except OSError as error:
             raise CommandError(f"cannot write {error.filename}: {error.strerror}") from error
         click.echo(f"wrote {place}/", err=True)
 
 
+def _remove_stale(place: Path, families: Container[int]) -> None:
+    """What an earlier call left of a family that this one leaves out would be loaded with the new sets."""
+    for family, name in _RULE_FILES.items():
+        if family not in families:
+            (place / name).unlink(missing_ok=True)
+
+
 def _folder_name(node: str) -> str:
-    """A node's name as one harmless path component; names come from files that anybody wrote."""
-    return re.sub(r"[^A-Za-z0-9.-]", "_", node).lstrip(".") or "no-node"
+    """A node's name as one harmless path component, another for every node.
+
+    Names come from files that anybody wrote. A name that Kubernetes allows stays; any other is changed and
+    ends in a digest, behind a `_` that no valid name has. So none can be made to fall on another's folder.
+    """
+    if not node:
+        return _NO_NODE
+    name = re.sub(r"[^a-z0-9.-]", "_", node[:_LONGEST_FOLDER]).lstrip(".-")
+    if name == node != _NO_NODE:
+        return name
+    digest = hashlib.sha256(node.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{name[: _LONGEST_FOLDER - len(digest) - 1]}_{digest}"

@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from controller.dataplane import names
 from controller.dataplane.backend import legacy_tables, saved_table
-from controller.dataplane.parse import ParseError, parse_sets
+from controller.dataplane.parse import ParseError
 from controller.dataplane.plan import AddEntries, Commit, DestroySets, FillSet, RemoveEntries, Step, advance
-from controller.dataplane.readback import entries, read_table
+from controller.dataplane.readback import entries, read_sets, read_table
 from controller.dataplane.ruleset import TABLE, AddressSet, Ruleset
 from controller.dataplane.setlink import SetLink
 from controller.dataplane.steps_text import commit_text, entries_text, entry_text, fill_text, removal_text
@@ -94,12 +94,13 @@ class Kernel:
     def survey(self) -> Survey:
         """What of ours is there, and whether packets get to it. Raises as `read` does.
 
-        A chain of ours that holds what podgate never writes is there with rules that equal none.
+        A chain of ours that holds what podgate never writes is there with rules that equal none, a set of our
+        name that podgate never made without entries.
         """
         try:
             saved = saved_table(self._runner, self.backend, self.family)
             found = read_table(saved, self.family)
-            ruleset = Ruleset(self.family, found.chains, parse_sets(self._saved_sets(), self.family))
+            sets, odd = read_sets(self._saved_sets(), self.family)
         except (ToolError, ParseError) as error:
             raise KernelError(f"IPv{self.family}: {error}") from error
         strays = (f"a rule that is not podgate's leads into its chains: {line}" for line in found.strays)
@@ -108,7 +109,8 @@ class Kernel:
             for entry in entries(saved)
             if not entry.first
         )
-        return Survey(ruleset, (*strays, *displaced))
+        foreign = (f"set {name} is not of podgate's making" for name in odd)
+        return Survey(Ruleset(self.family, found.chains, sets), (*strays, *displaced, *foreign))
 
     def is_alive(self) -> bool:
         """The canary: our jump and our entry chain are there, at 2 to 6 ms.

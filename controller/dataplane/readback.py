@@ -2,16 +2,16 @@
 
 `parse` refuses what podgate never writes, rightly: it must not guess. But a table in which somebody put a LOG
 rule into one of our chains has to be mended all the same. So a chain of ours that cannot be read counts as
-`SPOILT`, which equals no chain that is wanted, and jumps into our chains that cannot be read are `strays`.
-Pure.
+`SPOILT`, which equals no chain that is wanted, and jumps into our chains that cannot be read are `strays`. A
+set of our name that is not of our making, another version's perhaps, counts as empty. Pure.
 """
 
 import re
 
 from msgspec import Struct
 
-from controller.dataplane.parse import ParseError, parse_rules
-from controller.dataplane.ruleset import Chain, Drop, Rule
+from controller.dataplane.parse import ParseError, parse_rules, parse_sets
+from controller.dataplane.ruleset import AddressSet, Chain, Drop, Rule, SetType
 from controller.dataplane.validity import ENTRY_CHAINS, is_own_chain
 
 SPOILT = (Rule((), Drop(), "not podgate's"),) * 2
@@ -61,6 +61,27 @@ def read_table(saved: str, family: int) -> Readback:
             return Readback(tuple(found), tuple(strays))
 
 
+def read_sets(saved: str, family: int) -> tuple[tuple[AddressSet, ...], tuple[str, ...]]:
+    """Our sets in the text of `ipset save`, and the names of those that are odd. Raises ParseError.
+
+    One that nothing refers to is then made anew, or destroyed; into any other the entries it lacks are added.
+    """
+    lines = saved.split("\n")
+    odd: set[str] = set()
+    while True:
+        try:
+            sets = parse_sets("\n".join(lines), family)
+        except ParseError as error:
+            name = _set_of(error.text)
+            if name in odd or not name:
+                raise
+            odd.add(name)
+            lines = [line for line in lines if _set_of(line) != name]
+        else:
+            stand_ins = (AddressSet(name, SetType.ADDRESSES) for name in odd)
+            return tuple(sorted((*sets, *stand_ins), key=lambda each: each.name)), tuple(sorted(odd))
+
+
 def entries(saved: str) -> tuple[Entry, ...]:
     """The chains of the kernel that lead to ours."""
     rules: dict[str, list[str]] = {name: [] for name in ENTRY_CHAINS}
@@ -78,6 +99,11 @@ def entries(saved: str) -> tuple[Entry, ...]:
 def _appended_to(line: str) -> str:
     found = _APPEND.match(line)
     return found[1] if found else ""
+
+
+def _set_of(line: str) -> str:
+    """`create NAME ...`, `add NAME ...`."""
+    return line.split()[1] if len(line.split()) > 1 else ""
 
 
 def _leads_to_us(line: str) -> bool:

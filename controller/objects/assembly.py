@@ -36,7 +36,7 @@ def build_cluster(documents: Iterable[Document], pod_cidrs: Sequence[Cidr] = ())
     collector = _Collector()
     for document in documents:
         collector.take(document)
-    pods, placement_findings = place(
+    pods, nodes, placement_findings = place(
         add_synthetic_pods(collector.pods.values(), collector.workloads.values()),
         [*collector.nodes.values()],
         pod_cidrs,
@@ -46,7 +46,7 @@ def build_cluster(documents: Iterable[Document], pod_cidrs: Sequence[Cidr] = ())
         namespaces=_namespaces(collector, pods),
         pods=tuple(pods),
         policies=tuple(sorted(collector.policies.values(), key=lambda policy: policy.key)),
-        nodes=tuple(sorted(collector.nodes.values(), key=lambda node: node.name)),
+        nodes=tuple(nodes),
     )
     findings = [*collector.findings, *placement_findings, *_shared_addresses(pods)]
     return Assembly(

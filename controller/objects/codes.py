@@ -19,13 +19,25 @@ class Explanation(NamedTuple):
 _READING = {
     "unreadable-file": Explanation(
         "File cannot be read",
-        "A file or folder that was named does not exist, may not be read, or is larger than the limit.",
+        "A file or folder does not exist, may not be read, or is larger than the limit; or an entry of a "
+        "folder has the name of a manifest and is a link to nothing, a FIFO or a socket.",
         "Check the path and its permissions; split files of more than 256 MiB.",
     ),
     "no-manifests": Explanation(
         "Folder without manifests",
         "A folder that was named holds no *.yaml, *.yml or *.json file.",
         "Name the folder that holds the manifests, or add -R to look into its subfolders.",
+    ),
+    "nothing-read": Explanation(
+        "Input without documents",
+        "Standard input, or a file that was named, is empty or holds comments alone. A cluster without "
+        "policies is open, so that commands which give a verdict refuse to give one.",
+        "Check the command that was to write it: `set -o pipefail` stops where a part of a pipe fails.",
+    ),
+    "folder-not-read": Explanation(
+        "Folder named like a manifest",
+        "An entry named *.yaml, *.yml or *.json is a folder, and is not looked into. It is only a note.",
+        "Name that folder too, or add -R; links to folders are followed only when they are named.",
     ),
     "kustomize-failed": Explanation(
         "kubectl kustomize failed",
@@ -83,7 +95,8 @@ _READING = {
     ),
     "unknown-kind": Explanation(
         "Kind is misspelt",
-        "The kind is not one of Kubernetes, but nearly one that matters here; kubectl refuses the object.",
+        "The kind is not one of Kubernetes, but nearly one that matters here, or stands in the apiVersion of "
+        "policies; kubectl refuses the object.",
         "Kinds are case-sensitive: `kind: NetworkPolicy`.",
     ),
     "wrong-api-version": Explanation(
@@ -94,8 +107,8 @@ _READING = {
     ),
     "policy-not-read": Explanation(
         "Policy of another kind",
-        "Policies of other API groups, as those of Calico or Cilium, are not read: a verdict given here "
-        "does not know them.",
+        "A warning: policies of other API groups, as those of Calico or Cilium and as AdminNetworkPolicy, "
+        "are not read, so that a verdict given here does not know them.",
         "Look at the tool that enforces them.",
     ),
     "duplicate-object": Explanation(
@@ -125,6 +138,13 @@ _METADATA = {
         "Namespace breaks the grammar",
         "Namespace names are DNS labels of at most 63 characters.",
         "Use a-z, 0-9 and '-': `namespace: shop`.",
+    ),
+    "unknown-namespace": Explanation(
+        "Policy of an unknown namespace",
+        "metadata or metadata.namespace of a policy has the wrong type, or is no name. The policy is read "
+        "where it seems to belong, but the pods that it was to isolate may live elsewhere, so that commands "
+        "which give a verdict refuse to give one.",
+        "Write `metadata: {name: allow-web, namespace: shop}`.",
     ),
     "invalid-label": Explanation(
         "Label breaks the grammar",
@@ -221,6 +241,12 @@ _CLUSTER = {
         "An address of a pod or node cannot be read and is left out.",
         "Write it as 10.244.1.7 or fd00::7.",
     ),
+    "invalid-node-name": Explanation(
+        "Name of a node breaks the grammar",
+        "spec.nodeName of a pod or template is no lower-case DNS name of at most 253 characters. The pod "
+        "counts as one of a node of that name, with every other character escaped.",
+        "Write the name of a Node; leave nodeName out where the scheduler chooses.",
+    ),
     "invalid-pod-cidr": Explanation(
         "Node's pod block cannot be read",
         "An entry of a node's podCIDRs is no CIDR block and is left out.",
@@ -258,6 +284,7 @@ UNREADABLE = frozenset(
     {
         "unreadable-file",
         "no-manifests",
+        "nothing-read",
         "kustomize-failed",
         "unreadable-document",
         "not-utf8",
@@ -268,6 +295,7 @@ UNREADABLE = frozenset(
         "not-an-object",
         "missing-kind",
         "unknown-kind",
+        "unknown-namespace",
     }
 )
 """Codes after which something that may matter was not read at all: no verdict can be given."""

@@ -15,7 +15,14 @@ from controller.objects.addresses import AddressError, Cidr, format_address, par
 from controller.objects.decode_metadata import Identity, check_labels, check_metadata, identify, read_labels
 from controller.objects.findings import Finding, Source
 from controller.objects.kinds import ContainerPort, Namespace, Node, Pod, Protocol
-from controller.objects.names import dns_label_problem, port_name_problem, shown, type_name
+from controller.objects.names import (
+    dns_label_problem,
+    dns_subdomain_problem,
+    port_name_problem,
+    safe_name,
+    shown,
+    type_name,
+)
 from controller.objects.report import Report
 from controller.objects.wire import (
     WireNodeSpec,
@@ -83,7 +90,7 @@ def decode_pod(data: Mapping[str, Any], source: Source = _NOWHERE) -> PodReading
         name=identity.name,
         labels=_labels_of(data),
         ips=_pod_ips(status, report),
-        node=spec.node_name or "",
+        node=_node_name(spec, "spec", report),
         phase=status.phase or "Running",
         host_network=bool(spec.host_network),
         ports=_container_ports(spec, "spec", report),
@@ -111,7 +118,7 @@ def decode_template(template: object, path: str, identity: Identity, report: Rep
         namespace=identity.namespace,
         name=identity.name,
         labels=read_labels(labels),
-        node=spec.node_name or "",
+        node=_node_name(spec, f"{path}.spec", report),
         host_network=bool(spec.host_network),
         ports=_container_ports(spec, f"{path}.spec", report),
         synthetic=True,
@@ -186,6 +193,15 @@ def _explain(text: str) -> tuple[str, str]:
     expected, got, place = match.groups()
     wanted = " or ".join(_TYPE_WORDS.get(word, word) for word in expected.split(" | ") if word != "null")
     return f"is {_TYPE_WORDS.get(got, got)}, not {wanted}", place or ""
+
+
+def _node_name(spec: WirePodSpec, path: str, report: Report) -> str:
+    """The node that a pod names, safe to print, as the names of nodes are: it becomes a heading of rules."""
+    name = spec.node_name or ""
+    if name and (problem := dns_subdomain_problem(name)):
+        message = f"{shown(name)} is no name of a node: it {problem}"
+        report.error("invalid-node-name", f"{path}.nodeName", message, "write the name of a Node, or nothing")
+    return safe_name(name)
 
 
 def _pod_ips(status: WirePodStatus, report: Report) -> tuple[str, ...]:

@@ -107,8 +107,27 @@ def check_metadata(
     return check_labels(metadata.get("labels"), "metadata.labels", report)
 
 
+def namespace_is_known(data: Mapping[str, Any]) -> bool:
+    """Whether an object says, or leaves to the default (rule 2.1), in which namespace it lives."""
+    metadata = data.get("metadata")
+    if metadata is None:
+        return True
+    if not isinstance(metadata, dict):
+        return False
+    namespace = metadata.get("namespace")
+    return (
+        namespace is None
+        or namespace == ""
+        or (isinstance(namespace, str) and not dns_label_problem(namespace))
+    )
+
+
 def check_labels(labels: object, path: str, report: Report) -> bool:
-    """Reports bad labels; False when they cannot be told at all, because a type is wrong (rule 2.70 b)."""
+    """Reports bad labels; False when one of them cannot be what was meant (rule 2.70 b).
+
+    That is one of the wrong type, and one that the API server refuses too: `app: "web "` would be picked by
+    no selector that is meant for `app: web`.
+    """
     if labels is None:
         return True
     if not isinstance(labels, dict):
@@ -123,6 +142,7 @@ def check_labels(labels: object, path: str, report: Report) -> bool:
             message = f"the value of a label must be a text, and {shown(value)} is {type_name(value)}"
             report.error("wrong-type", f"{path}[{shown_key(str(key))}]", message, quoting_remedy(key, value))
         elif problem := _label_problem(str(key), value or ""):
+            readable = False
             report.error("invalid-label", f"{path}[{shown_key(str(key))}]", problem)
     return readable
 

@@ -9,7 +9,7 @@ and the pods stay isolated. Each thing that is wrong becomes a finding with its 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from controller.objects.decode_metadata import check_metadata, identify
+from controller.objects.decode_metadata import check_metadata, identify, namespace_is_known
 from controller.objects.decode_rules import PEERS_FIELD, decode_rules
 from controller.objects.decode_selector import SelectorReading, decode_selector
 from controller.objects.findings import Source
@@ -48,6 +48,7 @@ def decode_policy(
     report = Report(f"NetworkPolicy {identity}", source, line_of)
     _check_version(data.get("apiVersion"), report)
     check_metadata(data, report)
+    _check_home(data, report)
     misplaced = _check_fields(data, report)
     spec = data.get("spec")
     spec = {} if spec is None else spec  # rule 2.2
@@ -86,6 +87,13 @@ def _check_version(version: object, report: Report) -> None:
         "is missing" if version is None else f"{shown(version)} is no apiVersion that knows a NetworkPolicy"
     )
     report.error("wrong-api-version", "apiVersion", message, f"write apiVersion: {API_VERSION}")
+
+
+def _check_home(data: Mapping[str, Any], report: Report) -> None:
+    """Reports a policy that isolates nobody knows whom: elsewhere its pods are open without it."""
+    if not namespace_is_known(data):
+        message = "the namespace cannot be known, so that no verdict can be given about the pods it is for"
+        report.error("unknown-namespace", "metadata.namespace", message, "write the name of the namespace")
 
 
 def _check_fields(data: Mapping[str, Any], report: Report) -> bool:

@@ -47,16 +47,19 @@ class Document(Struct, frozen=True):
 
 
 def parse_documents(
-    text: str, file: str, allowance: Allowance | None = None
+    text: str, file: str, allowance: Allowance | None = None, *, required: bool = False
 ) -> tuple[list[Document], list[Finding]]:
     """The objects of a text, lists taken apart, and what could not be read (codes in `codes.UNREADABLE`).
 
-    `allowance` bounds the expansion of aliases; pass one for all files that are read together.
+    `allowance` bounds the expansion of aliases; pass one for all files that are read together. `required`:
+    nothing at all, or comments alone, is a finding (an empty list of objects is something).
     Never raises. O(length of the text).
     """
     reader = _Reader(file, allowance or Allowance())
     for chunk in _chunks(text.removeprefix("\ufeff")):
         reader.read(chunk)
+    if required:
+        reader.require_something()
     return reader.documents, reader.findings
 
 
@@ -107,6 +110,7 @@ class _Reader:
         self._file = file
         self._allowance = allowance
         self._number = 0
+        self._is_empty = True
 
     def read(self, chunk: _Chunk) -> None:
         """Reads one chunk; on an error the objects in front of it are kept (concatenated JSON)."""
@@ -117,9 +121,17 @@ class _Reader:
         try:
             _check(chunk)
             for value, line, node in self._values(chunk.text):
+                self._is_empty = False
                 self._take(value, _Place(subject, self._at(chunk, line), node, chunk.offset))
         except MalformedError as error:
             self._refuse(error, subject + _guess(chunk.text), self._at(chunk, error.line))
+
+    def require_something(self) -> None:
+        """Refuses a text in which there was no value and nothing wrong either."""
+        if self._is_empty and not self.findings:
+            remedy = "check what was to write it: a pipe hides that the command before it has failed"
+            error = MalformedError("nothing-read", "holds no document at all", 0, remedy)
+            self._refuse(error, self._file, Source(self._file))
 
     def _at(self, chunk: _Chunk, line: int) -> Source:
         return Source(self._file, chunk.offset + line)

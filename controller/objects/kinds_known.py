@@ -43,6 +43,10 @@ _GROUPS: Mapping[str, frozenset[str]] = {
 }
 _OBJECT_FIELDS = frozenset({"metadata", "spec"})
 _POLICY_GROUPS = ("networking.k8s.io", "extensions")
+_POLICY_VERSION = "networking.k8s.io/v1"
+_BESIDE_POLICIES = frozenset({"Ingress", "IngressClass", "IPAddress", "ServiceCIDR"})
+"""The other kinds of the apiVersion of policies: anything else there may have been meant as a policy."""
+
 _LONGEST_NAME = 64
 _LOWER = {kind.lower(): kind for kind in _GROUPS}
 
@@ -74,9 +78,13 @@ def _handling(kind: str, version: object, report: Report) -> Handling:
         remedy = f"did you mean {meant}? Kinds are case-sensitive"
         report.error("unknown-kind", "kind", f"{shown(kind)} is no kind of Kubernetes", remedy)
         return Handling.REFUSE
+    if version == _POLICY_VERSION and kind.removesuffix("List") not in _BESIDE_POLICIES:
+        message = f"{shown(kind)} is no kind of {_POLICY_VERSION}: it may have been meant as a policy"
+        report.error("unknown-kind", "kind", message, "write kind: NetworkPolicy, or remove it")
+        return Handling.REFUSE
     if kind.endswith("NetworkPolicy"):
         message = f"policies of {shown(version)} are not read: verdicts given here do not know them"
-        report.info("policy-not-read", "apiVersion", message)
+        report.warning("policy-not-read", "apiVersion", message)
     return Handling.SKIP
 
 

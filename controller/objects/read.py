@@ -127,15 +127,26 @@ class _Reader:
                 "unreadable-file", str(error.filename or folder), f"cannot be read: {error.strerror}"
             )
         for file in files:
-            self._take_file(file)
-        if not files and not errors:
+            self._take_entry(file)
+        if not errors and all(os.path.isdir(file) for file in files):  # noqa: PTH112 (as above)
             kinds = ", ".join(f"*{suffix}" for suffix in sorted(SUFFIXES))
             below = "" if recursive else "; -R looks into the folders below"
             self._refuse(
                 "no-manifests", folder, f"holds no {kinds}{below}", "name the folder that holds the manifests"
             )
 
-    def _take_file(self, path: str) -> None:
+    def _take_entry(self, path: str) -> None:
+        """Reads what a folder has under the name of a manifest; opening a FIFO would wait for ever."""
+        if os.path.isdir(path):  # noqa: PTH112 (as above)
+            message = "is a folder, in spite of its name; it is not looked into"
+            self._note("folder-not-read", path, message, "name it, or give -R for folders below")
+        elif os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 (as above)
+            message = "cannot be read: it is no regular file (a FIFO, a socket or a device)"
+            self._refuse("unreadable-file", path, message, "remove it, or give it another name")
+        else:
+            self._take_file(path, named=False)
+
+    def _take_file(self, path: str, *, named: bool = True) -> None:
         try:
             with Path(path).open("rb") as file:
                 content = file.read(MAX_BYTES + 1)
@@ -149,23 +160,30 @@ class _Reader:
                 "unreadable-file", path, f"cannot be read: {reason}", "check the path and its permissions"
             )
             return
-        self._parse(content, path)
+        self._parse(content, path, named=named)
 
-    def _parse(self, content: bytes, name: str) -> None:
+    def _parse(self, content: bytes, name: str, *, named: bool = True) -> None:
         if len(content) > MAX_BYTES:
             message = f"is larger than {MAX_BYTES // (1024 * 1024)} MiB"
             self._refuse("unreadable-file", name, message, "split it")
             return
-        documents, findings = parse_documents(_decode(content), shown_text(name, 4096), self._allowance)
+        file = shown_text(name, 4096)
+        documents, findings = parse_documents(_decode(content), file, self._allowance, required=named)
         self.documents.extend(documents)
         self.findings.extend(findings)
 
     def _refuse(self, code: str, name: str, message: str, remedy: str = "") -> None:
+        self._add(Severity.ERROR, code, name, message, remedy)
+
+    def _note(self, code: str, name: str, message: str, remedy: str) -> None:
+        self._add(Severity.INFO, code, name, message, remedy)
+
+    def _add(self, severity: Severity, code: str, name: str, message: str, remedy: str) -> None:
         file = shown_text(name, 4096)
         self.findings.append(
             Finding(
                 code=code,
-                severity=Severity.ERROR,
+                severity=severity,
                 object=file,
                 message=message,
                 remedy=remedy,
@@ -184,14 +202,15 @@ def _decode(content: bytes) -> str:
 
 
 def _manifests(folder: str, errors: list[OSError], *, recursive: bool) -> Iterator[str]:
+    """Everything with the name of a manifest, but folders that are looked into."""
     for place, folders, files in os.walk(folder, onerror=errors.append):
         folders.sort()
+        closed = [name for name in folders if not recursive or os.path.islink(Path(place, name))]  # noqa: PTH114
         if not recursive:
             folders.clear()
-        for name in files:
-            path = str(Path(place, name))
-            if Path(name).suffix in SUFFIXES and os.path.isfile(path):  # noqa: PTH113 (as above)
-                yield path
+        for name in (*files, *closed):
+            if Path(name).suffix in SUFFIXES:
+                yield str(Path(place, name))
 
 
 @contextmanager

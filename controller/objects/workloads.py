@@ -4,6 +4,7 @@ Each workload whose pods are not in the files becomes one synthetic pod with the
 template. Where the pods are there, the workload only gives them its name.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from controller.objects.decode_selector import decode_selector
 from controller.objects.findings import Finding, Source
 from controller.objects.kinds import Pod, Workload
 from controller.objects.labels import LabelSelector
-from controller.objects.names import type_name
+from controller.objects.names import label_value_problem, type_name
 from controller.objects.owners import OwnerKey, chain_of, controller_of, owned_workloads
 from controller.objects.report import Report
 
@@ -63,7 +64,11 @@ def decode_workload(kind: str, data: Mapping[str, Any], source: Source) -> Workl
     key = OwnerKey(identity.namespace, kind, identity.name)
     return WorkloadReading(
         key=key,
-        template=msgspec.structs.replace(template, workload=Workload(kind, identity.name)),
+        template=msgspec.structs.replace(
+            template,
+            labels={**template.labels, **_added_labels(key)},
+            workload=Workload(kind, identity.name),
+        ),
         selector=_selector(kind, spec.get("selector"), f"{path}.selector", report),
         owner=controller_of(data, identity.namespace),
         findings=report.findings,
@@ -116,6 +121,27 @@ def _synthetic_pods(pods: Iterable[Pod], workloads: Sequence[WorkloadReading]) -
         taken.add((item.key.namespace, name))
         result.append(msgspec.structs.replace(item.template, name=name))
     return result
+
+
+def _added_labels(key: OwnerKey) -> dict[str, str]:
+    """The labels that the controllers of Kubernetes put on a workload's first pod, as far as files tell.
+
+    Hashes stand for the real ones, which only a cluster knows, and depend on the name alone, so that an edit
+    of a template changes no labels. The Jobs of a CronJob have names that nobody can foresee.
+    """
+    run = hashlib.sha256("/".join(key).encode()).hexdigest()[:10]
+    added: Mapping[str, Mapping[str, str]] = {
+        "Deployment": {"pod-template-hash": run},
+        "DaemonSet": {"controller-revision-hash": run},
+        "StatefulSet": {
+            "controller-revision-hash": f"{key.name}-{run}",
+            "statefulset.kubernetes.io/pod-name": f"{key.name}-0",
+            "apps.kubernetes.io/pod-index": "0",
+        },
+        "Job": {"job-name": key.name, "batch.kubernetes.io/job-name": key.name},
+    }
+    labels = added.get(key.kind, {})
+    return {label: value for label, value in labels.items() if not label_value_problem(value)}
 
 
 def _at(data: Mapping[str, Any], path: str, report: Report) -> dict[str, Any]:

@@ -310,6 +310,8 @@ DRIFT: dict[str, tuple[Damage, str]] = {
     "an entry is added to a set": (sets("add {name} 192.0.2.1"), "holds 192.0.2.1 and should not"),
     "entries are exchanged": (sets("flush {name}\nadd {name} 192.0.2.1"), "holds 192.0.2.1 and should not"),
     "a set is there that should not be": (sets("create pg4-aaaaaaaaaaaaaaaa hash:ip"), "should not be there"),
+    "a set of our name is of another kind": (
+        sets("create pg4-aaaaaaaaaaaaaaaa bitmap:port range 1-9"), "is not of podgate's making"),
     "a copy of a set was left over": (
         sets("create {name}-a hash:net\nadd {name}-a 10.0.0.0/8"), "should not be there"),
 }  # fmt: skip

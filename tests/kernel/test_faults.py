@@ -416,14 +416,18 @@ def test_once_room_is_made_in_a_full_set_the_next_application_converges(host: Ho
     assert host.kernel().read() == wanted(SHOP, result.generation)
 
 
-def test_a_leftover_set_that_was_made_otherwise_is_replaced(host: Host) -> None:
+@pytest.mark.parametrize(
+    "options", ["hash:net maxelem 1", "hash:ip timeout 60", "hash:ip family inet6", "bitmap:port range 1-9"]
+)
+def test_a_leftover_set_that_was_made_otherwise_is_replaced(host: Host, options: str) -> None:
     """By another version, say, with other options: nothing refers to it, and its name is wanted."""
-    set_ = next(each for each in wanted(SHOP, 1).sets if is_peers(each.name) and len(each.entries) > 1)
-    host.run("ipset", "create", set_.name, "hash:net", "family", "inet", "maxelem", "1")
+    name = next(each.name for each in wanted(SHOP, 1).sets if is_peers(each.name) and len(each.entries) > 1)
+    host.run("ipset", "create", name, *options.split())
 
-    host.kernel().execute(Ruleset(4), [FillSet(set_)])
+    result = host.enforcer(STRICT).apply(SHOP.view())
 
-    assert host.kernel().read().sets == (set_,)
+    assert result.retries == 0
+    assert host.kernel().read() == wanted(SHOP, result.generation)
 
 
 def test_failing_again_and_again_leaves_no_more_sets_each_time(host: Host) -> None:

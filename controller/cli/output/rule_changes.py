@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterator, Sequence
 
+from controller.cli.output.escapes import plain
 from controller.dataplane.compile import compile_node
 from controller.dataplane.render import render_rules, render_sets
 from controller.engine.resolve import Resolver
@@ -19,7 +20,7 @@ def rule_changes(old: Resolver, new: Resolver, nodes: Sequence[str]) -> dict[str
 def _node_changes(old: Resolver, new: Resolver, node: str) -> Iterator[tuple[str, str]]:
     before, after = _files(old, node), _files(new, node)
     for name, text in after.items():
-        place = f"{node or '(no node)'}/{name}"
+        place = f"{plain(node) or '(no node)'}/{name}"
         lines = difflib.unified_diff(
             before[name].splitlines(), text.splitlines(), f"old/{place}", f"new/{place}", lineterm=""
         )

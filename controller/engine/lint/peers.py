@@ -65,12 +65,14 @@ def _check_peer(context: Context, place: _Place) -> Iterator[Finding]:
             return
     reach = context.reach(policy, peer)
     if not reach and not _is_in_every_cluster(peer):
-        yield _no_namespace(context, place)
+        finding = _no_namespace(context, place)
+        yield finding if any(map(labels_are_known, context.cluster.namespaces)) else as_note(finding)
     elif reach and context.has_pods and not context.members(policy, peer):
         yield _no_pod(context, place, reach)
 
 
 def _no_namespace(context: Context, place: _Place) -> Finding:
+    """Nobody's namespace; for the caller to soften where the input has no Namespace object at all."""
     selector = place.peer.namespace_selector or EVERYTHING
     message = f"no namespace in the input matches {asked(selector)}"
     names = [namespace.name for namespace in context.cluster.namespaces]
@@ -83,7 +85,8 @@ def _no_namespace(context: Context, place: _Place) -> Finding:
         return as_note(place.finding("peer-matches-no-namespace", message, remedy))
     unknown = [found.name for found in context.cluster.namespaces if not labels_are_known(found)]
     meant = _meant_label(context, selector)
-    if not meant and not context.live.keys().isdisjoint(unknown):
+    none_known = len(unknown) == len(context.cluster.namespaces)
+    if not meant and (none_known or not context.live.keys().isdisjoint(unknown)):
         remedy = f"add the Namespace manifests of {listed(unknown)}: their labels are not known"
         return as_note(place.finding("peer-matches-no-namespace", message, remedy))
     hint = meant or _labels_there_are(context, selector)

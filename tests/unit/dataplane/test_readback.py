@@ -3,8 +3,8 @@
 import pytest
 
 from controller.dataplane.edits import ReplaceChain, chain_edits
-from controller.dataplane.parse import ParseError
-from controller.dataplane.readback import SPOILT, Entry, Readback, entries, read_table
+from controller.dataplane.parse import ParseError, parse_sets
+from controller.dataplane.readback import SPOILT, Entry, Readback, entries, read_sets, read_table
 from controller.dataplane.ruleset import Chain, Goto, Jump, Return, Rule
 
 OURS = "-A FORWARD -m comment --comment podgate -j PODGATE"
@@ -72,6 +72,27 @@ def test_what_is_no_table_is_an_error_and_not_an_empty_table(text: str) -> None:
 
 def test_no_text_is_no_table_at_all() -> None:
     assert read_table("", 4) == Readback(())
+
+
+# Sets
+
+
+OWN = "create pg4-a hash:ip family inet hashsize 64 maxelem 1048576 bucketsize 12\nadd pg4-a 10.0.0.1\n"
+
+
+@pytest.mark.parametrize(
+    "odd", ["hash:ip family inet timeout 60", "bitmap:port range 1-9", "hash:net family inet6", "hash:newest"]
+)
+def test_a_set_of_our_name_that_is_not_of_our_making_counts_as_empty_and_is_named(odd: str) -> None:
+    sets, names = read_sets(f"create pg4-b {odd}\nadd pg4-b 10.0.0.1 timeout 9\n{OWN}", 4)
+
+    assert [(each.name, each.entries) for each in sets] == [("pg4-a", ("10.0.0.1",)), ("pg4-b", ())]
+    assert names == ("pg4-b",)
+
+
+def test_sets_of_our_making_are_read_as_they_are() -> None:
+    assert read_sets(OWN, 4) == (parse_sets(OWN, 4), ())
+    assert read_sets("", 4) == ((), ())
 
 
 # Jumps

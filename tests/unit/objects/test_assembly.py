@@ -101,13 +101,16 @@ def test_other_kinds_are_counted_and_passed_over() -> None:
         ("crd.projectcalico.org/v1", "NetworkPolicy"),
         ("projectcalico.org/v3", "GlobalNetworkPolicy"),
         ("cilium.io/v2", "CiliumNetworkPolicy"),
+        ("cilium.io/v2", "CiliumClusterwideNetworkPolicy"),
         ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"),
+        ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy"),
+        ("policy.networking.k8s.io/v1alpha1", "BaselineAdminNetworkPolicy"),
     ],
 )
 def test_policies_of_other_makers_are_named(version: str, kind: str) -> None:
     found = assemble({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}})
     (finding,) = found.findings
-    assert (finding.code, finding.severity) == ("policy-not-read", Severity.INFO)
+    assert (finding.code, finding.severity) == ("policy-not-read", Severity.WARNING)
     assert found.cluster.policies == ()
     assert found.skipped == {kind: 1}
 
@@ -118,6 +121,9 @@ def test_policies_of_other_makers_are_named(version: str, kind: str) -> None:
         ("networking.k8s.io/v1", "networkpolicy", "unknown-kind"),
         ("networking.k8s.io/v1", "NetworkPolicies", "unknown-kind"),
         ("networking.k8s.io/v1", "NetworkPolciy", "unknown-kind"),
+        ("networking.k8s.io/v1", "NetPol", "unknown-kind"),
+        ("networking.k8s.io/v1", "Policy", "unknown-kind"),
+        ("networking.k8s.io/v1", "Deployment", "unknown-kind"),
         (None, "networkPolicy", "unknown-kind"),
         ("v1", "pod", "unknown-kind"),
         ("apps/v1", "deployment", "unknown-kind"),
@@ -142,7 +148,7 @@ def test_a_file_of_another_program_is_passed_over_with_a_warning() -> None:
     assert not {"not-a-manifest"} & UNREADABLE
 
 
-@pytest.mark.parametrize("kind", ["Ingress", "IngressClass", "Issuer"])
+@pytest.mark.parametrize("kind", ["Ingress", "IngressClass", "ServiceCIDR"])
 def test_other_kinds_of_the_same_group_are_no_misspelling(kind: str) -> None:
     assert codes(assemble({"apiVersion": "networking.k8s.io/v1", "kind": kind})) == []
 
@@ -210,3 +216,9 @@ def test_findings_are_in_the_order_of_the_files() -> None:
         ("1.yaml", "spec.egress"),
         ("1.yaml", "spec.ingress"),
     ]
+
+
+@pytest.mark.parametrize("kind", ["Ingress", "IngressClass", "IPAddress", "ServiceCIDR", "IngressList"])
+def test_the_other_kinds_of_the_api_version_of_policies_are_passed_over(kind: str) -> None:
+    found = assemble({"apiVersion": "networking.k8s.io/v1", "kind": kind, "metadata": {"name": "x"}})
+    assert (found.findings, found.skipped) == ((), {kind: 1})

@@ -8,8 +8,9 @@ from controller.objects.addresses import parse_cidr
 from controller.objects.decode_cluster import decode_namespace, decode_node, decode_pod
 from controller.objects.findings import Finding
 from controller.objects.kinds import ContainerPort, Pod, Protocol
+from controller.objects.names import safe_name
 from controller.objects.wire import NAMESPACE_DECODER, NODE_DECODER, POD_DECODER
-from tests.unit.objects.writing import Manifest, node, pod
+from tests.unit.objects.writing import Manifest, assemble, node, pod, workload
 
 
 def read(data: Manifest) -> Pod:
@@ -145,10 +146,39 @@ def test_a_quarantined_pod_keeps_what_could_be_read() -> None:
     assert (found.labels, found.node, found.ips) == ({"a": "b"}, "n", ("10.0.0.1",))
 
 
-def test_a_label_that_breaks_the_grammar_is_an_error_and_still_a_label() -> None:
-    found, codes = refused(pod("shop/web", labels={"app": "a b"}))
-    assert (found.labels, found.quarantined) == ({"app": "a b"}, False)
-    assert codes == [("invalid-label", "metadata.labels[app]")]
+@pytest.mark.parametrize("labels", [{"app": "a b"}, {"app": "web "}, {"app ": "web"}])
+def test_a_label_that_breaks_the_grammar_quarantines_the_pod(labels: dict[str, str]) -> None:
+    """Rule 2.70 b: nobody knows which selectors were meant to pick the pod."""
+    found, codes = refused(pod("shop/web", labels=labels))
+    assert (found.labels, found.quarantined) == (labels, True)
+    assert [code for code, _ in codes] == ["invalid-label", "quarantined"]
+
+
+def test_a_label_that_breaks_the_grammar_quarantines_the_pod_of_a_template() -> None:
+    (found,) = assemble(workload("Deployment", "shop/web", {"app": "web "})).cluster.pods
+    assert found.quarantined
+
+
+@pytest.mark.parametrize("name", ["n1\n-A FORWARD -j ACCEPT\x1b[31m", "a/b", "..", "a_b", "N1", "n" * 254])
+def test_a_node_name_that_breaks_the_grammar_is_an_error_and_safe_to_print(name: str) -> None:
+    found, codes = refused(pod("shop/web", spec={"nodeName": name}))
+    assert codes == [("invalid-node-name", "spec.nodeName")]
+    assert found.node == safe_name(name)
+    assert found.node.isprintable()
+
+
+def test_the_node_name_of_a_template_is_checked_too() -> None:
+    assembly = assemble(workload("Deployment", "shop/web", {}, nodeName="a\nb"))
+    (found,) = assembly.cluster.pods
+    (finding,) = assembly.findings
+    assert (finding.code, finding.path) == ("invalid-node-name", "spec.template.spec.nodeName")
+    assert found.node == r"a\x0ab"
+
+
+def test_the_name_of_a_node_that_breaks_the_grammar_is_safe_to_print() -> None:
+    reading = decode_node({"metadata": {"name": "a\nb"}})
+    assert reading.node.name == r"a\x0ab"
+    assert [finding.code for finding in reading.findings] == ["invalid-name"]
 
 
 @pytest.mark.parametrize("metadata", [None, 5, [], {}, {"name": 5}, {"name": "a\nb", "namespace": 7}])

@@ -122,3 +122,59 @@ def test_a_block_that_is_full_is_a_warning() -> None:
 def test_the_smallest_blocks_are_used_up(block: str, count: int) -> None:
     assembly = assemble(node("n1", block), *(pod(f"shop/p{number}") for number in range(5)))
     assert sum(bool(item.ips) for item in assembly.cluster.pods) == count
+
+
+# Pods on the host network of nodes whose addresses nobody says (rule 2.40).
+
+HOST = {"hostNetwork": True}
+
+
+def test_a_host_network_pod_without_a_known_node_has_an_address_of_its_own() -> None:
+    found = pods(workload("DaemonSet", "a/p", {}, **HOST), pod("a/q", spec=HOST))
+    assert all(within(item.ips[0], "100.64.0.0/16") for item in found.values())
+    assert found["p"].ips != found["q"].ips
+
+
+def test_host_network_pods_of_one_node_share_its_synthetic_address() -> None:
+    found = pods(*(pod(f"a/{name}", spec=HOST | {"nodeName": f"n{name[0]}"}) for name in ("1a", "1b", "2a")))
+    assert found["1a"].ips == found["1b"].ips != found["2a"].ips
+
+
+def test_a_node_without_addresses_has_that_of_its_host_network_pods() -> None:
+    cluster = assemble(node("n1"), pod("a/p", spec=HOST)).cluster
+    assert within(cluster.nodes[0].ips[0], "100.64.0.0/16")
+    assert cluster.pods[0].ips == cluster.nodes[0].ips
+    with_pods = [running("a/p", "192.168.0.9", node="n1", spec=HOST), pod("a/q", spec=HOST)]
+    cluster = assemble(node("n1"), *with_pods).cluster
+    assert [cluster.nodes[0].ips, *(item.ips for item in cluster.pods)] == [("192.168.0.9",)] * 3
+
+
+def test_a_synthetic_node_address_does_not_depend_on_whether_the_node_is_in_the_files() -> None:
+    on_n1 = pod("a/p", spec=HOST | {"nodeName": "n1"})
+    assert pods(on_n1)["p"].ips == pods(node("n1"), on_n1)["p"].ips
+
+
+def test_synthetic_node_addresses_have_the_families_of_the_cluster() -> None:
+    v6 = pods(running("a/x", "fd00::1"), pod("a/p", spec=HOST))["p"]
+    assert [within(text, "fd64::/64") for text in v6.ips] == [True]
+    both = pods(running("a/x", "10.0.0.1", "fd00::1"), pod("a/p", spec=HOST))["p"]
+    assert [":" in text for text in both.ips] == [False, True]
+
+
+def test_a_synthetic_node_address_is_not_one_that_is_taken() -> None:
+    host = pod("a/p", spec=HOST | {"nodeName": "n1"})
+    (taken,) = pods(host)["p"].ips
+    assert pods(host, running("b/x", taken))["p"].ips != (taken,)
+
+
+def test_a_finished_host_network_pod_gets_no_address() -> None:
+    assert pods(pod("a/p", spec=HOST, status={"phase": "Failed"}))["p"].ips == ()
+
+
+def test_the_order_of_the_files_changes_no_synthetic_node_address() -> None:
+    manifests = [node("n1"), pod("a/p", spec=HOST | {"nodeName": "n2"}), pod("a/q", spec=HOST)]
+    found = {
+        tuple((item.name, item.ips) for item in pods(*order).values())
+        for order in itertools.permutations(manifests)
+    }
+    assert len(found) == 1

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from controller.objects.codes import UNREADABLE
 from controller.objects.findings import Severity
 from controller.objects.kinds import Direction, Protocol
 from controller.objects.labels import EVERYTHING, LabelSelector
@@ -56,7 +57,7 @@ def test_a_name_of_ten_megabytes_is_cut() -> None:
 @pytest.mark.parametrize("namespace", ["a.b", "Shop", "x" * 64, "a\nb"])
 def test_a_bad_namespace_is_an_error_and_kept_apart(namespace: str) -> None:
     found = policy({}, namespace=namespace)
-    assert errors(found) == [("invalid-namespace", "metadata.namespace")]
+    assert [code for code, _ in errors(found)] == ["invalid-namespace", "unknown-namespace"]
     assert found.namespace not in {"default", ""}
     assert found.namespace.isprintable()
 
@@ -64,8 +65,12 @@ def test_a_bad_namespace_is_an_error_and_kept_apart(namespace: str) -> None:
 @pytest.mark.parametrize("namespace", not_a(str))
 def test_a_namespace_of_the_wrong_type_is_taken_as_default(namespace: object) -> None:
     found = policy({}, namespace=namespace)
-    assert errors(found) == [("wrong-type", "metadata.namespace")]
+    assert [code for code, _ in errors(found)] == ["wrong-type", "unknown-namespace"]
     assert found.namespace == "default"
+
+
+def test_a_policy_of_an_unknown_namespace_leaves_every_verdict_open() -> None:
+    assert "unknown-namespace" in UNREADABLE
 
 
 @pytest.mark.parametrize(
@@ -93,7 +98,7 @@ def test_unreadable_metadata_leaves_a_policy_that_isolates(metadata: object) -> 
     found = decode_policy(
         {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata}
     )
-    assert errors(found) == [("wrong-type", "metadata")]
+    assert errors(found) == [("wrong-type", "metadata"), ("unknown-namespace", "metadata.namespace")]
     assert (found.key, found.directions) == (("default", "<unnamed>"), (Direction.INGRESS,))
 
 

@@ -3,12 +3,14 @@
 import io
 import os
 import shutil
+import socket
 import stat
 import sys
 from pathlib import Path
 
 import pytest
 
+from controller.objects.findings import Severity
 from controller.objects.kinds import Pod
 from controller.objects.read import Reading, read
 
@@ -92,6 +94,54 @@ def test_a_file_without_permission_is_a_finding(folder: Path) -> None:
 
 def test_a_folder_named_like_a_manifest_is_no_manifest(folder: Path) -> None:
     (folder / "sub.yaml").mkdir()
+    reading = read([str(folder)])
+    (finding,) = reading.findings
+    assert (finding.code, finding.severity, reading.unreadable) == ("folder-not-read", Severity.INFO, False)
+    assert read([str(folder)], recursive=True).findings == ()
+
+
+def test_a_folder_with_nothing_but_folders_named_like_manifests_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "sub.yaml").mkdir()
+    assert codes(read([str(tmp_path)])) == ["no-manifests", "folder-not-read"]
+
+
+def test_an_entry_that_cannot_be_opened_is_not_passed_over(folder: Path) -> None:
+    (folder / "deny.yaml").symlink_to("nowhere")
+    (folder / "loop.json").symlink_to("loop.json")
+    os.mkfifo(folder / "pipe.yml")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "socket.yaml"))
+        reading = read([str(folder)])
+    assert codes(reading) == ["unreadable-file"] * 4
+    assert {Path(finding.object).name for finding in reading.findings} == {
+        "deny.yaml",
+        "loop.json",
+        "pipe.yml",
+        "socket.yaml",
+    }
+    assert names(reading) == ["a", "b", "c"]
+    assert reading.unreadable
+
+
+def test_a_link_to_a_manifest_is_read(folder: Path) -> None:
+    (folder / "z.yaml").symlink_to(folder / "d.txt")
+    assert names(read([str(folder)])) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# only words\n", "---\n---\n# x\n", "null\n"])
+def test_input_without_documents_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    for reading in (read(["-"], stdin=io.StringIO(text)), read([str(tmp_path / "a.yaml")])):
+        assert (codes(reading), reading.unreadable) == (["nothing-read"], True)
+
+
+def test_an_empty_list_of_objects_is_an_answer() -> None:
+    reading = read(["-"], stdin=io.StringIO("apiVersion: v1\nkind: List\nitems: []\n"))
+    assert (reading.findings, reading.unreadable) == ((), False)
+
+
+def test_an_empty_file_of_a_folder_is_no_matter(folder: Path) -> None:
+    (folder / "empty.yaml").write_text("# to do\n")
     assert read([str(folder)]).findings == ()
 
 

@@ -20,7 +20,8 @@ def pods(*manifests: Manifest) -> dict[str, Pod]:
 def test_each_kind_of_workload_becomes_one_pod(kind: str) -> None:
     containers = [{"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]
     (found,) = assemble(workload(kind, "shop/web", WEB, containers=containers)).cluster.pods
-    assert (found.key, found.labels, found.workload) == (("shop", "web"), WEB, Workload(kind, "web"))
+    assert (found.key, found.workload) == (("shop", "web"), Workload(kind, "web"))
+    assert found.labels.items() >= WEB.items()
     assert found.ports == (ContainerPort("http", Protocol.TCP, 8080),)
     assert (found.synthetic, found.phase, found.quarantined) == (True, "Running", False)
 
@@ -124,3 +125,43 @@ def test_an_unreadable_selector_matches_no_pod() -> None:
     assembly = assemble(broken, pod("shop/p", labels=WEB))
     assert [item.name for item in assembly.cluster.pods] == ["p", "web"]
     assert codes(assembly) == ["wrong-type"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "added"),
+    [
+        ("Deployment", {"pod-template-hash"}),
+        ("ReplicaSet", set()),
+        ("ReplicationController", set()),
+        ("DaemonSet", {"controller-revision-hash"}),
+        (
+            "StatefulSet",
+            {
+                "controller-revision-hash",
+                "statefulset.kubernetes.io/pod-name",
+                "apps.kubernetes.io/pod-index",
+            },
+        ),
+        ("Job", {"job-name", "batch.kubernetes.io/job-name"}),
+        ("CronJob", set()),
+    ],
+)
+def test_a_synthetic_pod_has_the_labels_that_its_controller_adds(kind: str, added: set[str]) -> None:
+    (found,) = assemble(workload(kind, "shop/web", WEB)).cluster.pods
+    assert found.labels.keys() - WEB.keys() == added
+    (again,) = assemble(workload(kind, "shop/web", WEB, containers=[{"name": "other"}])).cluster.pods
+    assert again.labels == found.labels
+
+
+def test_labels_that_name_the_workload_or_its_first_pod_do() -> None:
+    (job,) = assemble(workload("Job", "shop/backup", {})).cluster.pods
+    assert job.labels == {"job-name": "backup", "batch.kubernetes.io/job-name": "backup"}
+    (redis,) = assemble(workload("StatefulSet", "shop/redis", {})).cluster.pods
+    assert redis.labels["statefulset.kubernetes.io/pod-name"] == "redis-0"
+    assert redis.labels["apps.kubernetes.io/pod-index"] == "0"
+
+
+@pytest.mark.parametrize("name", ["x" * 70, "a b", ""])
+def test_a_name_that_is_no_label_adds_none(name: str) -> None:
+    (found,) = assemble(workload("Job", f"shop/{name}", {})).cluster.pods
+    assert found.labels == {}

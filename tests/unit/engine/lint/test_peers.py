@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from tests.unit.builder import ClusterBuilder, in_namespace, labels, namespaces, pods
+import pytest
+
+from tests.unit.builder import ClusterBuilder, cluster, in_namespace, labels, namespaces, pods
 from tests.unit.engine.lint.linting import found, is_noted, is_warned, shop, the_finding
 
 
@@ -85,6 +87,12 @@ def test_a_namespace_that_is_not_in_the_input_is_only_noted() -> None:
 def test_labels_of_namespaces_that_are_not_in_the_input_are_not_judged() -> None:
     built = shop().pod("somewhere/x")
     assert is_noted(from_peers(namespaces(tier="front"), built=built), "peer-matches-no-namespace")
+
+
+@pytest.mark.parametrize("peer", [namespaces(tier="front"), namespaces(name="shop"), in_namespace("shpo")])
+def test_without_any_namespace_manifest_no_namespace_peer_is_judged(peer: dict[str, Any]) -> None:
+    built = cluster().policy("shop/other", {}).policy("data/other", {})
+    assert is_noted(from_peers(peer, built=built), "peer-matches-no-namespace")
 
 
 def test_pods_of_a_matching_namespace_are_compared() -> None:

@@ -1,0 +1,172 @@
+"""`podgate explain`: which pods a text names, and what is said where the pods of a workload differ."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from controller.cli.explain import command
+from controller.cli.failure import CLEAN, FOUND, CommandError
+from controller.cli.targets import parse_service
+from controller.objects.kinds import Protocol
+
+
+def pod(key: str, ip: str = "", *, owner: str = "", phase: str = "Running", labels: str = "app: web") -> str:
+    namespace, name = key.split("/")
+    owners = f"[{{apiVersion: apps/v1, kind: StatefulSet, name: {owner}, uid: u, controller: true}}]"
+    return (
+        "apiVersion: v1\nkind: Pod\n"
+        f"metadata: {{name: {name}, namespace: {namespace}, labels: {{{labels}}}"
+        f"{f', ownerReferences: {owners}' if owner else ''}}}\n"
+        "spec: {nodeName: node-1, containers: []}\n"
+        f"status: {{phase: {phase}, podIPs: [{f'{{ip: {ip}}}' if ip else ''}]}}\n---\n"
+    )
+
+
+def policy(spec: str) -> str:
+    return (
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n"
+        f"metadata: {{name: some, namespace: data}}\nspec: {spec}\n---\n"
+    )
+
+
+DB = pod("data/db", "10.0.0.9", labels="app: db")
+REPLICAS = pod("shop/web-0", "10.0.0.1", owner="web") + pod("shop/web-1", "10.0.0.2", owner="web")
+FROM_ONE = policy(
+    "{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.1/32}}], ports: [{port: 80}]}]}"
+)
+
+
+class Asked:
+    """The verb on one file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "all.yaml"
+
+    def run(self, manifests: str, *arguments: str) -> Result:
+        self.file.write_text(manifests)
+        words: Sequence[str] = [*arguments, "-f", str(self.file)]
+        result = CliRunner().invoke(command, words, standalone_mode=False)
+        if result.exception is not None:
+            raise result.exception
+        return result
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Asked:
+    return Asked(tmp_path)
+
+
+def test_pods_of_a_workload_with_one_answer_are_answered_by_the_first(asked: Asked) -> None:
+    result = asked.run(REPLICAS + DB, "shop/sts/web", "data/db", "--port", "80")
+    assert result.return_value == CLEAN
+    assert result.stdout.startswith("shop/web-0 -> data/db 80/TCP: ALLOWED\n")
+    assert "web-1" not in result.stdout
+
+
+def test_where_the_pods_of_a_workload_differ_both_answers_are_shown(asked: Asked) -> None:
+    result = asked.run(REPLICAS + DB + FROM_ONE, "shop/sts/web", "data/db", "--port", "80")
+    assert result.return_value == FOUND
+    assert "shop/web-0 -> data/db 80/TCP: ALLOWED" in result.stdout
+    assert "shop/web-1 -> data/db 80/TCP: DENIED" in result.stdout
+    assert "note: other pods of the workload get another answer: shop/web-1 -> data/db" in result.stdout
+
+
+def test_pods_of_the_destination_are_compared_too(asked: Asked) -> None:
+    closed = policy("{podSelector: {matchLabels: {slot: b}}}")
+    open_end = pod("data/db-0", "10.0.0.8", owner="db")
+    ends = open_end + pod("data/db-1", "10.0.0.9", owner="db", labels="slot: b")
+    result = asked.run(REPLICAS + ends + closed, "shop/web", "data/db", "--port", "80")
+    assert result.return_value == FOUND
+    assert "shop/web-0 -> data/db-1 80/TCP: DENIED" in result.stdout
+
+
+def test_without_a_port_the_connections_of_the_pods_are_compared(asked: Asked) -> None:
+    result = asked.run(REPLICAS + DB + FROM_ONE, "shop/sts/web", "data/db")
+    assert result.return_value == FOUND
+    assert "shop/web-1 -> data/db any port: DENIED" in result.stdout
+
+
+def test_a_pod_of_one_family_only_is_compared_in_that_family(asked: Asked) -> None:
+    dual = pod("shop/web-0", "10.0.0.1}, {ip: 'fd00::1'", owner="web")
+    both = dual + pod("shop/web-1", "10.0.0.2", owner="web")
+    end = pod("data/db", "10.0.0.9}, {ip: 'fd00::9'")
+    assert asked.run(both + end, "shop/web", "data/db").return_value == CLEAN
+
+
+def test_names_in_the_text_are_printable(asked: Asked) -> None:
+    host = pod("shop/agent", "10.0.9.1").replace("nodeName: node-1", 'hostNetwork: true, nodeName: "n\\e[2J"')
+    result = asked.run(host + DB, "shop/agent", "data/db", "--port", "80", "--rules")
+    assert "\x1b" not in result.output
+    assert "10.0.9.1" in result.output
+
+
+def test_json_has_both_answers_and_is_not_allowed(asked: Asked) -> None:
+    result = asked.run(REPLICAS + DB + FROM_ONE, "shop/sts/web", "data/db", "--port", "80", "-o", "json")
+    document = json.loads(result.stdout)
+    assert document["allowed"] is False
+    assert [path["from"]["name"] for path in document["paths"]] == ["shop/web-0", "shop/web-1"]
+
+
+def test_of_very_many_pods_the_first_are_compared_and_that_is_said(asked: Asked) -> None:
+    many = "".join(pod(f"shop/web-{number}", f"10.0.1.{number}", owner="web") for number in range(60))
+    result = asked.run(many + DB, "shop/sts/web", "data/db", "--port", "80")
+    assert result.return_value == CLEAN
+    assert "note: only 50 of the 60 pods of shop/sts/web were compared" in result.stdout
+
+
+def test_a_finished_pod_of_a_workload_does_not_hide_the_live_ones(asked: Asked) -> None:  # rule 2.54
+    done = pod("shop/web-0", "10.0.0.1", owner="web", phase="Succeeded")
+    live = pod("shop/web-1", "10.0.0.2", owner="web")
+    assert asked.run(done + live + DB, "shop/sts/web", "data/db").stdout.startswith("shop/web-1 ->")
+
+
+def test_a_pod_without_an_address_does_not_hide_the_others(asked: Asked) -> None:
+    early = pod("shop/web-0", owner="web", phase="Pending").replace("nodeName: node-1, ", "")
+    live = pod("shop/web-1", "10.0.0.2", owner="web")
+    assert asked.run(early + live + DB, "shop/sts/web", "data/db").return_value == CLEAN
+
+
+def test_a_workload_that_has_finished_altogether_is_an_error(asked: Asked) -> None:
+    done = pod("shop/web-0", "10.0.0.1", owner="web", phase="Succeeded")
+    with pytest.raises(CommandError, match="has succeeded"):
+        asked.run(done + DB, "shop/sts/web", "data/db")
+
+
+@pytest.mark.parametrize("text", ["shop/pod/web", "pod/web", "web", "shop/web", "pod/shop/web"])
+def test_the_kind_of_a_pod_may_be_written(asked: Asked, text: str) -> None:
+    result = asked.run(pod("shop/web", "10.0.0.1") + DB, text, "data/db")
+    assert result.stdout.startswith("shop/web ->")
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("shop/pod", "shop/pod"),
+        ("shop/pod", "pod"),
+        ("shop/pod", "shop/pod/pod"),
+        ("shop/pod", "pod/pod"),
+        ("pod/web", "pod/web"),
+        ("pod/web", "pod/pod/web"),
+        ("pod/pod", "pod/pod"),
+    ],
+)
+def test_pods_and_namespaces_may_be_called_pod(asked: Asked, key: str, text: str) -> None:
+    assert asked.run(pod(key, "10.0.0.1") + DB, text, "data/db").stdout.startswith(f"{key} ->")
+
+
+def test_the_literal_reading_comes_first(asked: Asked) -> None:
+    both = pod("pod/web", "10.0.0.1") + pod("shop/web", "10.0.0.2")
+    assert asked.run(both + DB, "pod/web", "data/db").stdout.startswith("pod/web ->")
+
+
+def test_a_port_with_thousands_of_digits_is_no_port() -> None:
+    with pytest.raises(CommandError, match="is not a port number") as caught:
+        parse_service("9" * 5000)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_port_may_have_leading_zeros() -> None:
+    assert parse_service("00080") == (Protocol.TCP, 80)
