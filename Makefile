@@ -46,6 +46,7 @@ SEED ?= 1
 soak: ## Random clusters, policies and packets: text == simulated rules == kernel, for SECONDS from SEED (root)
 	@hack/setup kernel
 	@$(BIN)/python -m tests.kernel.soak --seconds $(SECONDS) --seed $(SEED)
+	@PODGATE_SOAK_CHANGES=2000 $(BIN)/pytest tests/kernel/test_coexistence.py tests/kernel/test_churn.py
 
 clean: ## Remove the environment and every cache
 	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -4,6 +4,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from types import FrameType
 from typing import Any
 
@@ -82,14 +83,13 @@ def command(
         mark_mask=mark_mask,
         backend=place,
     )
-    enforcement = NodeEnforcement(place, runner, settings, keep_established=keep_established)
-    if check:
-        return max(_show_steps(enforcement, view), status_of(findings))
-    done = enforcement.apply(view)
-    status = max(_report(node, done), status_of(findings))
-    if follow:
-        _follow(node, enforcement, view, Schedule(canary_interval, canary_interval, full_interval))
-    return status
+    with closing(NodeEnforcement(place, runner, settings, keep_established=keep_established)) as enforcement:
+        if check:
+            return max(_show_steps(enforcement, view), status_of(findings))
+        status = max(_report(node, enforcement.apply(view)), status_of(findings))
+        if follow:
+            _follow(node, enforcement, view, Schedule(canary_interval, canary_interval, full_interval))
+        return status
 
 
 def _show_steps(enforcement: NodeEnforcement, view: NodeView) -> int:
