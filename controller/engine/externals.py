@@ -45,7 +45,8 @@ class Partition:
     """
 
     def __init__(self, blocks: Iterable[IPBlock]) -> None:
-        self._bits = {block: 1 << place for place, block in enumerate(sorted(set(blocks)))}
+        self._blocks = sorted(set(blocks))
+        self._bits = {block: 1 << place for place, block in enumerate(self._blocks)}
         self._starts: dict[int, list[int]] = {}
         self._masks: dict[int, list[int]] = {}
         for family in BITS:
@@ -100,13 +101,17 @@ class Partition:
                 yield first, edge - 1, mask
             mask, first = mask ^ edges.get(edge, 0), edge
 
+    def _blocks_in(self, mask: int) -> Iterator[IPBlock]:
+        """The blocks of a mask. O(bits that are set), where looking at every block would be quadratic."""
+        while mask:
+            lowest = mask & -mask
+            yield self._blocks[lowest.bit_length() - 1]
+            mask ^= lowest
+
     def _title(self, family: int, mask: int, addresses: IntervalSet) -> str:
         if not mask:
             return f"{'any' if addresses.size() == 1 << BITS[family] else 'other'} IPv{family}"
-        narrowest = max(
-            (block.cidr for block, bit in self._bits.items() if mask & bit),
-            key=lambda cidr: cidr.prefix,
-        )
+        narrowest = max((block.cidr for block in self._blocks_in(mask)), key=lambda cidr: cidr.prefix)
         block = _as_block(family, addresses)
         return f"{narrowest} (part)" if block is None else str(block)
 

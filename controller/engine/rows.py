@@ -137,7 +137,9 @@ class Rows:
     ) -> dict[int, ConnectionSet]:
         kinds: Iterable[int] = range(len(self._samples))
         if rule.peers is not None:
-            kinds = sorted({kind for peer in rule.peers for kind in self._kinds_of_peer(policy, peer)})
+            pods = (peer for peer in rule.peers if peer.ip_block is None)
+            found_kinds = {kind for peer in pods for kind in self._kinds_of_peer(policy, peer)}
+            kinds = sorted(found_kinds.union(self._kinds_in_blocks(rule.peers)))
         if direction is Direction.EGRESS and _names_ports(rule):  # another number at each pod (rule 2.35)
             found = {
                 kind: self._evaluator.rule_connections(Query(pod, direction, end, end), policy, rule)
@@ -150,15 +152,20 @@ class Rows:
 
     def _kinds_of_peer(self, policy: NetworkPolicy, peer: Peer) -> list[int]:
         namespace = policy.namespace if peer.namespace_selector is None else ""
-        key = peer.ip_block or (namespace, peer.namespace_selector, peer.pod_selector)
+        key = (namespace, peer.namespace_selector, peer.pod_selector)
         if key not in self._peers:
-            self._peers[key] = self._match_block(peer) if peer.ip_block else self._match_pods(policy, peer)
+            self._peers[key] = self._match_pods(policy, peer)
         return self._peers[key]
 
-    def _match_block(self, peer: Peer) -> list[int]:
-        assert peer.ip_block is not None  # noqa: S101 - the caller looked
-        bit = self._partition.bit(peer.ip_block)
-        return [kind for mask, kinds in self._by_mask.items() if mask & bit for kind in kinds]
+    def _kinds_in_blocks(self, peers: Iterable[Peer]) -> list[int]:
+        """The kinds in any block of the peers: one look at every mask, however many blocks there are."""
+        bits = 0
+        for peer in peers:
+            if peer.ip_block is not None:
+                bits |= self._partition.bit(peer.ip_block)
+        return (
+            [kind for mask, kinds in self._by_mask.items() if mask & bits for kind in kinds] if bits else []
+        )
 
     def _match_pods(self, policy: NetworkPolicy, peer: Peer) -> list[int]:
         return [
