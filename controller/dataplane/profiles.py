@@ -31,6 +31,7 @@ from controller.dataplane.ruleset import (
 from controller.dataplane.settings import Settings
 from controller.dataplane.validity import MULTIPORT_SLOTS, port_slots
 from controller.dataplane.words import Entry, format_entry
+from controller.engine.blocks import block_addresses
 from controller.engine.intervals import Interval, IntervalSet, to_prefixes
 from controller.engine.rulesets import (
     LocalPod,
@@ -45,7 +46,7 @@ from controller.engine.rulesets import (
 from controller.engine.tiers import Action, Tier
 from controller.engine.translate import ALL_PODS, LAST_PORT
 from controller.objects.addresses import BITS
-from controller.objects.kinds import ContainerPort, Direction, IPBlock, Protocol
+from controller.objects.kinds import ContainerPort, Direction, Protocol
 
 Matches = tuple[Match, ...]
 _Key = tuple[Direction, bool, tuple[RulesetId, ...], tuple[ContainerPort, ...]]
@@ -188,7 +189,7 @@ class ProfileCompiler:
     def _blocks(self, rule: RulesetRule, side: Side) -> Iterator[Matches]:
         """The union of this family's blocks, each without its own excepts (rules 2.20, 2.21)."""
         own = (block for block in rule.blocks if block.cidr.family == self._family)
-        space = IntervalSet(interval for block in own for interval in _addresses(block))
+        space = IntervalSet(interval for block in own for interval in block_addresses(block))
         bits = BITS[self._family]
         prefixes = [found for interval in space for found in to_prefixes(*interval, bits)]
         if len(prefixes) <= self._settings.inline_blocks or not prefixes[0][1]:
@@ -226,11 +227,6 @@ def _comment(policy: str, path: str) -> str:
     """`shop/web spec.ingress[0]`; of a long name the end goes, never the place in the policy."""
     room = COMMENT_MAX - len(path) - 1
     return safe_comment(f"{policy if len(policy) <= room else policy[: room - 3] + '...'} {path}")
-
-
-def _addresses(block: IPBlock) -> IntervalSet:
-    holes = IntervalSet((hole.first, hole.last) for hole in block.excepts)
-    return IntervalSet([(block.cidr.first, block.cidr.last)]) - holes
 
 
 def _sets_asked(chain: Chain) -> Iterator[str]:

@@ -34,12 +34,11 @@ from controller.objects.kinds import (
     PolicyRule,
     Protocol,
 )
-from controller.objects.labels import EVERYTHING, LabelSelector, Operator, Requirement
+from controller.objects.labels import EVERYTHING, NAME_LABEL, LabelSelector, Operator, Requirement
 
 MOST_NEAR_MISSES = 3
 """How many are told per direction; one that lacks two things more than the closest is no near miss."""
 
-METADATA_NAME = "kubernetes.io/metadata.name"
 _DNS_LABELS = LabelSelector.of({"k8s-app": "kube-dns"})
 _DNS_NAMESPACE = "kube-system"
 _DNS_PORT = 53
@@ -222,7 +221,7 @@ def _selector_lacks(evaluator: Evaluator, policy: NetworkPolicy, peer: Peer, pod
 
 def _wish(owner: str, requirement: Requirement) -> str:
     key, values = requirement.key, ", ".join(requirement.values)
-    if key == METADATA_NAME and requirement.operator is Operator.IN:
+    if key == NAME_LABEL and requirement.operator is Operator.IN:
         return f"{owner} were {' or '.join(requirement.values)}"  # nobody can change this label (rule 2.17)
     match requirement.operator:
         case Operator.IN if len(requirement.values) == 1:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
+from controller.engine.blocks import block_addresses
 from controller.engine.intervals import Interval, IntervalSet, to_prefixes
 from controller.objects.addresses import BITS, Cidr, format_address
 from controller.objects.kinds import IPBlock, NetworkPolicy
@@ -91,7 +92,7 @@ class Partition:
         edges: dict[int, int] = defaultdict(int)
         for block, bit in self._bits.items():
             if block.cidr.family == family:
-                for first, last in _addresses(block):
+                for first, last in block_addresses(block):
                     edges[first] ^= bit
                     edges[last + 1] ^= bit
         end = 1 << BITS[family]
@@ -123,11 +124,6 @@ def _blocks_of(policies: Iterable[NetworkPolicy]) -> Iterator[IPBlock]:
                 for peer in rule.peers or ():
                     if peer.ip_block is not None:
                         yield peer.ip_block
-
-
-def _addresses(block: IPBlock) -> IntervalSet:
-    holes = IntervalSet((hole.first, hole.last) for hole in block.excepts if hole.family == block.cidr.family)
-    return IntervalSet([(block.cidr.first, block.cidr.last)]) - holes
 
 
 def _id(family: int, addresses: IntervalSet) -> str:

@@ -15,6 +15,7 @@ from controller.objects.addresses import AddressError, Cidr, format_address, par
 from controller.objects.decode_metadata import Identity, check_labels, check_metadata, identify, read_labels
 from controller.objects.findings import Finding, Source
 from controller.objects.kinds import ContainerPort, Namespace, Node, Pod, Protocol
+from controller.objects.labels import NAME_LABEL
 from controller.objects.names import (
     dns_label_problem,
     dns_subdomain_problem,
@@ -31,9 +32,6 @@ from controller.objects.wire import (
     WirePodStatus,
     WirePort,
 )
-
-NAMESPACE_LABEL = "kubernetes.io/metadata.name"
-"""The label that the API server sets on every namespace to its name; nobody can change it (rule 2.17)."""
 
 _NOWHERE = Source()
 _NODE_ADDRESS_TYPES = frozenset({"InternalIP", "ExternalIP"})
@@ -135,7 +133,7 @@ def decode_namespace(data: Mapping[str, Any], source: Source = _NOWHERE) -> Name
     if not readable:
         message = "cannot be read in full: every pod of the namespace is isolated and a peer of nobody"
         report.error("quarantined", "metadata.labels", message, "mend the labels")
-    labels = _labels_of(data) | {NAMESPACE_LABEL: identity.name}
+    labels = _labels_of(data) | {NAME_LABEL: identity.name}
     return NamespaceReading(
         Namespace(name=identity.name, labels=labels, source=source), readable, report.findings
     )
@@ -165,7 +163,7 @@ def decode_node(data: Mapping[str, Any], source: Source = _NOWHERE) -> NodeReadi
 
 def bare_namespace(name: str) -> Namespace:
     """A namespace that no file defines, as the API server would have it (rule 2.17)."""
-    return Namespace(name=name, labels={NAMESPACE_LABEL: name})
+    return Namespace(name=name, labels={NAME_LABEL: name})
 
 
 def _report_quarantine(report: Report) -> None:

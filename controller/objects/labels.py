@@ -79,3 +79,6 @@ class LabelSelector(Struct, frozen=True, order=True):
 
 EVERYTHING = LabelSelector()
 """The selector `{}`."""
+
+NAME_LABEL = "kubernetes.io/metadata.name"
+"""The label that the API server gives every namespace, and nobody can change: its name (rule 2.17)."""

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from operator import itemgetter
 
+from controller.engine.blocks import block_addresses
 from controller.engine.evaluate import Evaluator
-from controller.engine.lint.coverage import NAME_LABEL, block_addresses, fixed_pairs, pod_selector
+from controller.engine.lint.coverage import fixed_pairs, pod_selector
 from controller.engine.lint.lookalikes import Found, Lookalikes, by_namespace, grouped, pods_of
 from controller.objects.addresses import parse_address
 from controller.objects.kinds import (
@@ -25,7 +26,7 @@ from controller.objects.kinds import (
     Peer,
     Pod,
 )
-from controller.objects.labels import LabelSelector
+from controller.objects.labels import NAME_LABEL, LabelSelector
 
 
 class Context:

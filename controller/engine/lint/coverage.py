@@ -9,14 +9,11 @@ from functools import reduce
 
 from msgspec import Struct
 
+from controller.engine.blocks import block_addresses
 from controller.engine.connections import ALL_PORTS, NOTHING, ConnectionSet
 from controller.engine.connections import EVERYTHING as EVERY_CONNECTION
-from controller.engine.intervals import IntervalSet
 from controller.objects.kinds import IPBlock, Peer, PolicyPort, PolicyRule, Protocol
-from controller.objects.labels import EVERYTHING, LabelSelector, Operator, Requirement
-
-NAME_LABEL = "kubernetes.io/metadata.name"
-"""The label that every namespace has with its own name (rule 2.17)."""
+from controller.objects.labels import EVERYTHING, NAME_LABEL, LabelSelector, Operator, Requirement
 
 
 def selector_covers(wide: LabelSelector, narrow: LabelSelector) -> bool:
@@ -49,12 +46,6 @@ def namespace_selector(peer: Peer, namespace: str) -> LabelSelector:
 def pod_selector(peer: Peer) -> LabelSelector:
     """The pods a selector peer picks; all of them without a podSelector (rule 2.13)."""
     return EVERYTHING if peer.pod_selector is None else peer.pod_selector
-
-
-def block_addresses(block: IPBlock) -> IntervalSet:
-    """The addresses of a block without those of its excepts, as integers (rules 2.19, 2.20)."""
-    whole = IntervalSet([(block.cidr.first, block.cidr.last)])
-    return whole - IntervalSet((hole.first, hole.last) for hole in block.excepts)
 
 
 def peer_covers(wide: Peer | None, narrow: Peer | None, namespace: str) -> bool:

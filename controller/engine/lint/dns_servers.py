@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from controller.engine.evaluate import named_ports
-from controller.engine.lint.coverage import NAME_LABEL
 from controller.engine.lint.lookalikes import Lookalikes, grouped
 from controller.engine.lint.wording import owner_of
 from controller.objects.kinds import Pod, Protocol
+from controller.objects.labels import NAME_LABEL
 from controller.objects.names import shown_key
 
 SYSTEM_NAMESPACE = "kube-system"

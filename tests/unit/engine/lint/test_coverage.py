@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.engine.lint.coverage import block_addresses, contradiction, peer_covers, selector_covers
+from controller.engine.blocks import block_addresses
+from controller.engine.lint.coverage import contradiction, peer_covers, selector_covers
 from controller.objects.addresses import parse_cidr
 from controller.objects.kinds import IPBlock, Peer
 from controller.objects.labels import EVERYTHING, LabelSelector, Operator, Requirement
