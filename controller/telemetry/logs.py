@@ -71,7 +71,7 @@ class Logger(Protocol):
 
 
 def logger(name: str) -> Logger:
-    """The logger of a part of the process: `operator.writer`. May be asked for before `configure`, and bound after."""
+    """The logger of a part of the process: `operator.writer`. May be asked for before `configure`."""
     found: Logger = structlog.get_logger(logger_name=name)
     return found
 
