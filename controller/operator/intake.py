@@ -5,9 +5,10 @@ events of an object and of the one before it under the same name may come in any
 object is kept as long as the object is, for whoever tells its owner; it stops nothing else.
 """
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 
 from controller.engine.changes import Changes, PodKey
 from controller.engine.resolve import Resolver
+from controller.kube.sink import Unreadable
 from controller.objects.decode_cluster import (
     NamespaceReading,
     NodeReading,
@@ -46,22 +48,31 @@ class Source(StrEnum):
     NODES = "nodes"
 
 
-class Arrival(Struct, frozen=True):
-    """An object of one of the `Source` kinds as of an event; `value` None: it is deleted.
+class Received(NamedTuple):
+    """When an event came, by the clock on the wall and by the one that only goes forward."""
 
-    `received_at` is the time of day when the event came.
-    """
+    wall: float
+    monotonic: float
+
+    @classmethod
+    def now(cls) -> "Received":
+        """This moment."""
+        return cls(time.time(), time.monotonic())
+
+
+class Arrival(Struct, frozen=True):
+    """An object of one of the `Source` kinds as of an event; `value` None: it is deleted."""
 
     source: Source
     key: Key
     uid: str
     version: str
     value: Value | None
-    received_at: float
+    received: Received
 
 
 class Known(Struct):
-    """Which object is known under a key. `seen_at` is the time of day of the last event."""
+    """Which object is known under a key. `seen_at` is the monotonic time of its last event."""
 
     uid: str
     version: str
@@ -69,7 +80,7 @@ class Known(Struct):
     value: Value
 
 
-def arrival_of(source: Source, body: Mapping[str, Any], received_at: float, *, gone: bool) -> Arrival | None:
+def arrival_of(source: Source, body: Mapping[str, Any], received: Received, *, gone: bool) -> Arrival | None:
     """An event's object, decoded; None for what has no name and so is no object. Never raises."""
     metadata = body.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
@@ -78,7 +89,7 @@ def arrival_of(source: Source, body: Mapping[str, Any], received_at: float, *, g
         return None
     key = (str(metadata.get("namespace") or ""), name)
     uid, version = str(metadata.get("uid") or ""), str(metadata.get("resourceVersion") or "")
-    return Arrival(source, key, uid, version, None if gone else _decode(source, body), received_at)
+    return Arrival(source, key, uid, version, None if gone else _decode(source, body), received)
 
 
 def _decode(source: Source, body: Mapping[str, Any]) -> Value:
@@ -123,16 +134,16 @@ class Intake:
         known = self.known[arrival.source].get(arrival.key)
         if arrival.value is None:
             if known is not None and known.uid == arrival.uid:
-                self.forget(arrival.source, arrival.key, arrival.received_at)
+                self.forget(arrival.source, arrival.key, arrival.received.wall)
             return
         if known is not None and not is_newer(arrival.version, known.version):
-            known.seen_at = arrival.received_at
+            known.seen_at = arrival.received.monotonic
             return
         self.known[arrival.source][arrival.key] = Known(
-            arrival.uid, arrival.version, arrival.received_at, arrival.value
+            arrival.uid, arrival.version, arrival.received.monotonic, arrival.value
         )
-        self._put(arrival.value, arrival.received_at)
-        self._tell(arrival.received_at)
+        self._put(arrival.value)
+        self._tell(arrival.received.wall)
 
     def forget(self, source: Source, key: Key, at: float) -> None:
         """An object is gone."""
@@ -149,7 +160,7 @@ class Intake:
                 self.resolver.remove_node(known.value.node.name)
         self._tell(at)
 
-    def _put(self, value: Value, at: float) -> None:
+    def _put(self, value: Value) -> None:
         match value:
             case NetworkPolicy():
                 self.resolver.put_policy(value)
@@ -163,7 +174,7 @@ class Intake:
                 _report(value.findings)
 
     def _set_readable(self, namespace: str, *, readable: bool) -> None:
-        """Pods under labels that cannot be read are isolated and peers of nobody. O(all pods) where it changes."""
+        """Pods under labels that cannot be read are isolated, and nobody's peers. O(all pods) on a change."""
         if readable is (namespace not in self._unreadable_namespaces):
             return
         if readable:
@@ -198,7 +209,7 @@ class Intake:
         self.resolver.remove_pod(engine_key)
         self._tell(at)
 
-    def unreadable(self, bad: "Unreadable", at: float, /) -> None:
+    def unreadable(self, bad: Unreadable, at: float, /) -> None:
         """A pod of which something cannot be read in the quick way, if at all."""
         try:
             data = msgspec.json.decode(bad.raw)

@@ -5,9 +5,9 @@ O(objects^2). What kopf does not do is done elsewhere: a list that it repeats af
 which objects are gone (`census` does). What its defaults get wrong is set right here: it would exit after 54 s
 of 5xx, and keep five copies of each object while it looks for changes of no interest to us.
 
-It runs in a thread with an event loop of its own, for two reasons. When kopf ends it cancels every task of its
-loop, whoever started it; and it does end, at an ERROR event that is not 410, or a continue token that is too
-old. Then it is started again, while leader, writer and everything known stay.
+It runs in a thread with an event loop of its own, for two reasons. When kopf ends it cancels every task of
+its loop, whoever started it; and it does end, at an ERROR event that is not 410, or a continue token that is
+too old. Then it is started again, while leader, writer and everything known stay.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from controller.kube.backoff import Backoff
 from controller.kube.connection import Connection
 from controller.kube.credentials import Credentials
 from controller.kube.resource import NAMESPACES, NETWORK_POLICIES, NODES
-from controller.operator.intake import Arrival, Source, arrival_of
+from controller.operator.intake import Arrival, Received, Source, arrival_of
 from controller.telemetry.logs import logger
 
 RESOURCES = {
@@ -38,18 +38,19 @@ RESOURCES = {
 _STEADY = 60.0
 """Seconds after which a run of kopf that ends counts as a new failure, not as one more in a row."""
 _STOP_TIMEOUT = 10.0
+_UNAUTHORIZED = 401
 _TALKATIVE = ("kopf.activities", "kopf._core.engines.activities", "kopf._core.reactor.running")
 _log = logger("operator.kopf")
 
 Deliver = Callable[[Arrival], None]
-Relisted = Callable[[float], None]
+Relisted = Callable[[], None]
 
 
 class KopfSource:
     """Runs kopf until it is stopped. What it hears is told in the event loop that called `start`.
 
-    `deliver` gets each object; `relisted` is told of each object that came with a list, not by a watch, and
-    when: somebody has to see what that list lacks.
+    `deliver` gets each object; `relisted` is called for each one that came with a list, not by a watch:
+    somebody has to see what that list lacks.
     """
 
     def __init__(self, connection: Connection, deliver: Deliver, relisted: Relisted) -> None:
@@ -110,13 +111,12 @@ class KopfSource:
         self, loop: asyncio.AbstractEventLoop, source: Source, kind: str | None, body: Mapping[str, Any]
     ) -> None:
         """Called in kopf's thread: an object is decoded there, and only what came of it goes over."""
-        now = time.time()
-        arrival = arrival_of(source, body, now, gone=kind == "DELETED")
+        arrival = arrival_of(source, body, Received.now(), gone=kind == "DELETED")
         if arrival is None or self._stop.is_set():
             return
         loop.call_soon_threadsafe(self._deliver, arrival)
         if kind is None:
-            loop.call_soon_threadsafe(self._relisted, now)
+            loop.call_soon_threadsafe(self._relisted)
 
 
 def settings() -> kopf.OperatorSettings:
@@ -142,7 +142,7 @@ def settings() -> kopf.OperatorSettings:
 
 
 class _Forever:
-    """Seconds between attempts, without end; without a length, which kopf would take for a number of tries."""
+    """Seconds between attempts, without end; a length, if it had one, would be the number of attempts."""
 
     def __iter__(self) -> Iterator[float]:
         pause = Backoff(first=0.5, cap=10.0)
@@ -153,32 +153,34 @@ class _Forever:
 class _NoDiffBase(kopf.DiffBaseStorage):
     """Nothing is remembered of objects: the default copies each of them three times an event."""
 
-    def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:  # noqa: ARG002
+    def build(self, **_: object) -> kopf.BodyEssence:
+        """No part of an object counts."""
         return kopf.BodyEssence()
 
-    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002
-        return None
+    def fetch(self, **_: object) -> None:
+        """Nothing is there."""
 
-    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+    def store(self, **_: object) -> None:
         """Nowhere."""
 
 
 class _NoProgress(kopf.ProgressStorage):
     """Nor of handlers, which are done when they return."""
 
-    def fetch(self, *, key: str, body: kopf.Body) -> None:
-        return None
-
-    def store(self, *, key: str, record: object, body: kopf.Body, patch: kopf.Patch) -> None:
-        """Nowhere."""
-
-    def purge(self, *, key: str, body: kopf.Body, patch: kopf.Patch) -> None:
+    def fetch(self, **_: object) -> None:
         """Nothing is there."""
 
-    def touch(self, *, body: kopf.Body, patch: kopf.Patch, value: str | None) -> None:
+    def store(self, **_: object) -> None:
+        """Nowhere."""
+
+    def purge(self, **_: object) -> None:
+        """Nothing is there."""
+
+    def touch(self, **_: object) -> None:
         """Nothing is there."""
 
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        """As it is: the default copies it."""
         return essence
 
 
@@ -207,7 +209,7 @@ def _login(registry: kopf.OperatorRegistry, connection: Connection) -> None:
         ) -> aiohttp.ClientResponse:
             request.headers.update(await credentials.headers())
             response = await handler(request)
-            if response.status != 401 or not await credentials.renew():
+            if response.status != _UNAUTHORIZED or not await credentials.renew():
                 return response
             response.release()
             request.headers.update(await credentials.headers())

@@ -462,6 +462,16 @@ class Publication:
     # Figures
 
     @property
+    def members(self) -> int:
+        """Members of all groups, each as often as it is in one. O(slices)."""
+        return sum(state.packing.size for state in self.groups.values() if state.packing is not None)
+
+    @property
+    def slices(self) -> int:
+        """Slices that stand. O(groups)."""
+        return sum(len(state.held) for state in self.groups.values()) + len(self._strays)
+
+    @property
     def backlog(self) -> int:
         """Objects that differ from what stands, whether or not it is their turn."""
         return len(self.work) + self.work.in_flight + len(self._waiting)
