@@ -55,8 +55,9 @@ def apply(  # noqa: PLR0913 (as a request has them)
     kept = {other: left for other, fields in owners.items() if other != owner and (left := fields - lost)}
     elsewhere = set().union(*kept.values()) if kept else set()
     merged: Object = _merge(kind, live, applied, [])
-    for field in sorted(previous - mine - elsewhere, key=len, reverse=True):
-        _remove(merged, field)
+    for field in sorted(previous - mine - elsewhere, key=len):  # an item before what is in it
+        if not _is_key(field) and not _is_shared_item(field, elsewhere):
+            _remove(merged, field)
     write_owners(merged, {**kept, owner: mine}, live)
     return merged
 
@@ -242,6 +243,17 @@ def _value(value: Any, field: Field) -> Any:  # noqa: ANN401
             return None
     # An item as such has no value: whether it is there is all that can differ, and applying puts it there.
     return None if field[-1].startswith("k:") else value
+
+
+def _is_key(field: Field) -> bool:
+    """Whether a field tells its item from others: it goes with the item and never alone."""
+    *_, item, last = ("", *field)
+    return item.startswith("k:") and last.removeprefix("f:") in json.loads(item.removeprefix("k:"))
+
+
+def _is_shared_item(field: Field, elsewhere: set[Field]) -> bool:
+    """Whether it is an item of a list in which others own something."""
+    return field[-1].startswith("k:") and any(other[: len(field)] == field for other in elsewhere)
 
 
 def _remove(value: Object, field: Field) -> None:
