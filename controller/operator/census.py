@@ -75,7 +75,7 @@ class Census:
         try:
             async with asyncio.timeout(self._interval):
                 await self._asked.wait()
-                while (quiet := time.monotonic() - self._asked_at) < _QUIET:
+                while (quiet := time.monotonic() - self._asked_at) < _QUIET:  # noqa: ASYNC110 - it moves on
                     await asyncio.sleep(_QUIET - quiet)
         except TimeoutError:
             pass  # as good a moment as any

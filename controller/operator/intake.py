@@ -1,8 +1,8 @@
 """API objects to the engine, one by one, whatever their order and whatever is wrong with them.
 
-Objects come from two places: pods from a reflector, the others from kopf. Each is identified by its uid, since
-events of an object and of the one before it under the same name may come in any order. What is wrong with an
-object is kept as long as the object is, for whoever tells its owner; it stops nothing else.
+Objects come from two places: pods from a reflector, the others from kopf. Each is identified by its uid,
+since events of an object and of the one before it under the same name may come in any order. What is wrong
+with an object is kept as long as the object is, for whoever tells its owner; it stops nothing else.
 """
 
 import time

@@ -1,9 +1,9 @@
 """Namespaces, NetworkPolicies and Nodes by way of kopf, which is kept on a short lead.
 
-Only `on.event` handlers: any other kind writes annotations or finalizers on users' objects, and an index costs
-O(objects^2). What kopf does not do is done elsewhere: a list that it repeats after a broken watch never says
-which objects are gone (`census` does). What its defaults get wrong is set right here: it would exit after 54 s
-of 5xx, and keep five copies of each object while it looks for changes of no interest to us.
+Only `on.event` handlers: any other kind writes annotations or finalizers on users' objects, and an index
+costs O(objects^2). What kopf does not do is done elsewhere: a list that it repeats after a broken watch never
+says which objects are gone (`census` does). What its defaults get wrong is set right here: it would exit
+after 54 s of 5xx, and keep five copies of each object while it looks for changes of no interest to us.
 
 It runs in a thread with an event loop of its own, for two reasons. When kopf ends it cancels every task of
 its loop, whoever started it; and it does end, at an ERROR event that is not 410, or a continue token that is

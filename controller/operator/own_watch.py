@@ -33,8 +33,8 @@ from controller.operator.publication import Kind, Place, Publication, named_grou
 from controller.operator.worklist import Moment
 from controller.telemetry.logs import logger
 
-SLICES = Resource(GROUP, VERSION, "peergroupslices", False, "PeerGroupSlice")
-NODE_POLICIES = Resource(GROUP, VERSION, "nodepolicies", False, "NodePolicy")
+SLICES = Resource(GROUP, VERSION, "peergroupslices", namespaced=False, kind="PeerGroupSlice")
+NODE_POLICIES = Resource(GROUP, VERSION, "nodepolicies", namespaced=False, kind="NodePolicy")
 
 _log = logger("operator.own_watch")
 _NAME = re.compile(r"pg-([a-z0-9]+)-(0|[1-9][0-9]{0,5})")

@@ -131,7 +131,7 @@ class Operator:
         """What kopf brought. A bug in the engine must end the process: what it knows may be wrong now."""
         try:
             self.intake.take(arrival)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised again by `run`
             _log.exception(
                 "cannot take in an object", kind=arrival.source.value, object="/".join(arrival.key)
             )
