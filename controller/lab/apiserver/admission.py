@@ -1,11 +1,12 @@
 """What the API server adds to an object and what it refuses, kind by kind, before it is stored."""
 
+from base64 import b64encode
 from typing import Any
 
 from controller.lab.apiserver import crds, schemas
 from controller.lab.apiserver.addresses import ServiceAddresses
+from controller.lab.apiserver.builtin_schemas import METADATA, NETWORK_POLICY, TYPES
 from controller.lab.apiserver.kinds import CRDS, NAMESPACES, RBAC_GROUP, Kind
-from controller.lab.apiserver.policy_schema import NETWORK_POLICY
 from controller.lab.apiserver.status import Cause, bad_request, invalid
 from controller.lab.apiserver.store import Object
 from controller.objects.decode_metadata import check_metadata
@@ -36,6 +37,8 @@ class Admission:
         match kind.key:
             case key if key == NAMESPACES:
                 _admit_namespace(value)
+            case ("", "secrets"):
+                _admit_secret(value)
             case key if key == PODS:
                 _admit_pod(value)
             case key if key == POLICIES:
@@ -53,6 +56,18 @@ class Admission:
         """An object is gone: what it held is free again."""
         if kind.key == SERVICES:
             self._addresses.release(value)
+
+
+def check_types(kind: Kind, value: Object) -> None:
+    """Refuse what cannot be worked on: of an object, whole or applied in part. Raises ApiError 422."""
+    causes = [
+        cause
+        for schema in (METADATA, TYPES.get(kind.key))
+        if schema is not None
+        for cause in schemas.check(value, schema, root=False)
+    ]
+    if causes:
+        raise invalid(kind.group, kind.name, "", causes)
 
 
 def _check_metadata(kind: Kind, value: Object) -> None:
@@ -92,6 +107,10 @@ def _fit(kind: Kind, value: Object, schema: schemas.Schema, *, strict: bool) -> 
             f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}: strict decoding '
             f"error: {unknown}"
         )
+    _check(kind, value, schema)
+
+
+def _check(kind: Kind, value: Object, schema: schemas.Schema) -> None:
     causes = schemas.check(value, schema)
     if causes:
         raise invalid(kind.group, kind.name, value["metadata"].get("name") or "", causes)
@@ -106,10 +125,19 @@ def _admit_namespace(value: Object) -> None:
     value["status"].setdefault("phase", "Active")
 
 
+def _admit_secret(value: Object) -> None:
+    """What is written as text, stringData, is stored as data in base64."""
+    texts = value.pop("stringData", None) or {}
+    value.setdefault("type", "Opaque")
+    if texts:
+        encoded = {name: b64encode(str(text).encode()).decode() for name, text in texts.items()}
+        value["data"] = {**(value.get("data") or {}), **encoded}
+
+
 def _admit_pod(value: Object) -> None:
-    spec = value.get("spec")
-    containers = spec.get("containers") if isinstance(spec, dict) else None
-    if not isinstance(spec, dict) or not isinstance(containers, list) or not containers:
+    spec = value.get("spec") or {}
+    containers = spec.get("containers")
+    if not containers:
         cause = Cause("spec.containers", "Required value", "FieldValueRequired")
         raise invalid("", "Pod", value["metadata"]["name"], [cause])
     spec.setdefault("restartPolicy", "Always")

@@ -42,6 +42,7 @@ def apply(  # noqa: PLR0913 (as a request has them)
     mine = set(_fields(kind, applied))
     owners = read_owners(live) or _before_first_apply(kind, live, subresource)
     previous = owners.get(owner, set())
+    known = _last_applied(kind, live) if manager == "kubectl" else set()
     conflicts = [
         (field, other.manager)
         for other, fields in owners.items()
@@ -49,14 +50,16 @@ def apply(  # noqa: PLR0913 (as a request has them)
         for field in sorted(fields & mine)
         if _value(live, field) != _value(applied, field)
     ]
-    if conflicts and not force:
-        raise _refusal(conflicts)
+    refused = [(field, other) for field, other in conflicts if field not in known]
+    if refused and not force:
+        raise _refusal(refused)
     lost = {field for field, _ in conflicts}
     kept = {other: left for other, fields in owners.items() if other != owner and (left := fields - lost)}
     elsewhere = set().union(*kept.values()) if kept else set()
     merged: Object = _merge(kind, live, applied, [])
-    for field in sorted(previous - mine - elsewhere, key=len, reverse=True):
-        _remove(merged, field)
+    for field in sorted(previous - mine - elsewhere, key=len):  # an item before what is in it
+        if not _is_key(field) and not _is_shared_item(field, elsewhere):
+            _remove(merged, field)
     write_owners(merged, {**kept, owner: mine}, live)
     return merged
 
@@ -133,6 +136,16 @@ def _before_first_apply(kind: Kind, live: Object, subresource: str) -> dict[Owne
     return {Owner("before-first-apply", "Update", kind.api_version, subresource): fields} if fields else {}
 
 
+def _last_applied(kind: Kind, live: Object) -> set[Field]:
+    """What kubectl owns by its annotation: applying on the server after it is no conflict with itself."""
+    annotations = (live.get("metadata") or {}).get("annotations") or {}
+    try:
+        applied = json.loads(annotations.get("kubectl.kubernetes.io/last-applied-configuration", "{}"))
+    except ValueError:
+        return set()
+    return set(_fields(kind, _relevant(applied, ""))) if isinstance(applied, dict) else set()
+
+
 def _refusal(conflicts: list[tuple[Field, str]]) -> ApiError:
     count = f"{len(conflicts)} conflict{'s' if len(conflicts) > 1 else ''}"
     words = [f'conflict with "{manager}": {_shown(field)}' for field, manager in conflicts]
@@ -175,7 +188,7 @@ def _leaves(kind: Kind, value: Any, path: Path, field: Field) -> Iterator[tuple[
         for name, inner in value.items():
             yield from _leaves(kind, inner, [*path, name], (*field, f"f:{name}"))
         return
-    shape = list_shape(kind, path) if isinstance(value, list) and value else "atomic"
+    shape = list_shape(kind, path, value) if isinstance(value, list) and value else "atomic"
     if shape == "set":
         for item in value:
             yield (*field, f"v:{_canonical(item)}"), item
@@ -205,7 +218,7 @@ def _merge(kind: Kind, live: Any, applied: Any, path: Path) -> Any:  # noqa: ANN
         return merged
     if not isinstance(applied, list) or not isinstance(live, list):
         return applied
-    shape = list_shape(kind, path)
+    shape = list_shape(kind, path, live, applied)
     if shape == "set":
         return [*live, *(item for item in applied if item not in live)]
     if isinstance(shape, str):
@@ -244,6 +257,17 @@ def _value(value: Any, field: Field) -> Any:  # noqa: ANN401
     return None if field[-1].startswith("k:") else value
 
 
+def _is_key(field: Field) -> bool:
+    """Whether a field tells its item from others: it goes with the item and never alone."""
+    *_, item, last = ("", *field)
+    return item.startswith("k:") and last.removeprefix("f:") in json.loads(item.removeprefix("k:"))
+
+
+def _is_shared_item(field: Field, elsewhere: set[Field]) -> bool:
+    """Whether it is an item of a list in which others own something."""
+    return field[-1].startswith("k:") and any(other[: len(field)] == field for other in elsewhere)
+
+
 def _remove(value: Object, field: Field) -> None:
     """Take a field out of an object in place, and the mappings and lists that it leaves empty."""
     chain: list[tuple[Any, Any]] = []
@@ -267,12 +291,25 @@ def _remove(value: Object, field: Field) -> None:
 
 def _from_v1(fields: dict[str, Any], path: Field) -> Iterator[Field]:
     for step, inner in fields.items():
-        if step == ".":
+        if step == "." and path:
             yield path
-        elif inner:
+        elif not _is_step(step):
+            continue  # of another's making: it names no field that could be found
+        elif inner and isinstance(inner, dict):
             yield from _from_v1(inner, (*path, step))
         else:
             yield (*path, step)
+
+
+def _is_step(step: str) -> bool:
+    mark, _, text = step.partition(":")
+    if mark == "f":
+        return bool(text)
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return False
+    return mark == "v" or (mark == "k" and isinstance(value, dict))
 
 
 def _to_v1(fields: Iterable[Field]) -> dict[str, Any]:
