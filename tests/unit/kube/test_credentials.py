@@ -15,6 +15,7 @@ from controller.kube.client import ApiClient
 from controller.kube.connection import Connection, from_kubeconfig
 from controller.kube.credentials import Credentials
 from controller.kube.errors import ConfigurationError
+from tests.unit.kube.files import put
 from tests.unit.kube.following import THINGS, Thing
 from tests.unit.kube.scripted import ScriptedServer, reply, scripted_server, thing
 
@@ -36,14 +37,6 @@ def token(tmp_path: Path) -> Path:
 
 async def header(credentials: Credentials) -> str:
     return (await credentials.headers()).get("Authorization", "")
-
-
-def put(path: Path, content: str | bytes | None) -> None:
-    """Replace a file; None: remove it."""
-    if content is None:
-        path.unlink()
-    else:
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 async def test_a_token_file_that_changes_is_read_within_a_second(token: Path) -> None:
