@@ -23,6 +23,7 @@ from yarl import URL
 from controller.kube.connection import Connection
 from controller.kube.credentials import Credentials
 from controller.kube.errors import (
+    UNDECODABLE,
     MalformedAnswer,
     Silent,
     Status,
@@ -116,7 +117,7 @@ class Transport:
         except TimeoutError as error:
             if not scope.expired():
                 raise
-            raise Unreachable(str(request), f"not ended within {request.timeout:.0f} s") from error
+            raise Unreachable(str(request), f"not ended within {request.timeout:.3g} s") from error
 
     async def _send_once(self, request: Request) -> bytes:
         limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT)
@@ -170,7 +171,7 @@ async def _check(request: Request, response: aiohttp.ClientResponse) -> None:
     body = await response.read()
     try:
         status = _STATUS.decode(body)
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         status = Status(message=body[:200].decode("utf-8", "replace").strip())
     # The code of the HTTP answer counts: a proxy in between may have made it.
     known = Status(response.status, status.reason or response.reason or "", status.message, status.details)
@@ -179,7 +180,7 @@ async def _check(request: Request, response: aiohttp.ClientResponse) -> None:
 
 def _seconds(header: str) -> float:
     """Retry-After in seconds; its other form, a date, is not used by API servers."""
-    return float(header) if header.isdecimal() else 0.0
+    return float(header) if header.isdecimal() and header.isascii() else 0.0
 
 
 @contextmanager
@@ -189,7 +190,7 @@ def _as_api_errors(request: Request) -> Iterator[None]:
     except aiohttp.ServerTimeoutError as error:
         raise Silent(str(request), f"nothing came: {error}") from error
     except TimeoutError as error:
-        raise Unreachable(str(request), f"not finished within {request.timeout:.0f} s") from error
+        raise Unreachable(str(request), f"not finished within {request.timeout:.3g} s") from error
     except aiohttp.ClientResponseError as error:
         raise MalformedAnswer(str(request), _text(error)) from error
     except (aiohttp.ClientError, OSError) as error:
