@@ -165,9 +165,13 @@ class Enforcer:
         current = installed_generation(held, self._settings.marks)
         generation = current or 1
         target = self._compile(view, generation)
-        steps = self._planner.plan(held, target)
-        if current is None or self._keep_established or (settled and not may_tighten(steps, held)):
-            return _Planned(steps, generation, target)
+        if current is None or self._keep_established:
+            return _Planned(self._planner.plan(held, target), generation, target)
+        # Where chains differ there is a commit, which may always tighten: that plan is not even made.
+        if settled and held.chains == target.chains:
+            steps = self._planner.plan(held, target)
+            if not may_tighten(steps, held):
+                return _Planned(steps, generation, target)
         generation = next_generation(current, self._settings.marks)
         target = self._compile(view, generation)
         return _Planned(self._planner.plan(held, target), generation, target)
