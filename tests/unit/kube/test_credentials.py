@@ -281,6 +281,17 @@ async def test_a_program_gives_the_token_and_another_one_after_a_401(tmp_path: P
     assert await header(credentials) == "Bearer token-1"
 
 
+async def test_a_program_that_fails_later_leaves_what_it_gave_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    credentials = Credentials(from_kubeconfig([exec_config(tmp_path, LOGIN)]), Clock())
+    await header(credentials)
+    exec_config(tmp_path, "raise SystemExit(3)")
+    await credentials.renew()
+    assert await header(credentials) == "Bearer token-0"
+    assert "what it gave before stays in use" in caplog.text
+
+
 async def test_a_program_that_fails_is_named_with_its_context(tmp_path: Path) -> None:
     path = exec_config(tmp_path, "raise SystemExit(3)")
     with pytest.raises(
