@@ -94,6 +94,11 @@ class NodeEnforcement:
         kernel.mend_entries()  # now that the right jump is there in any case
         return applied
 
+    def held(self) -> dict[int, Ruleset]:
+        """What each family holds, as last read or written; without those where that is not known."""
+        known = ((family, enforcer.held) for family, enforcer in self._enforcers.items())
+        return {family: held for family, held in known if held is not None}
+
     def close(self) -> None:
         """Let go of the channels to the kernel; rules and sets stay."""
         for kernel in self._kernels.values():
