@@ -83,7 +83,9 @@ def command(
         mark_mask=mark_mask,
         backend=place,
     )
-    with closing(NodeEnforcement(place, runner, settings, keep_established=keep_established)) as enforcement:
+    with closing(
+        NodeEnforcement(place, runner, settings, keep_established=keep_established, keep_open=follow)
+    ) as enforcement:
         if check:
             return max(_show_steps(enforcement, view), status_of(findings))
         status = max(_report(node, enforcement.apply(view)), status_of(findings))
