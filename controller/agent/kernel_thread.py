@@ -1,9 +1,8 @@
 """The one thread that touches the kernel, so that the event loop never waits for it.
 
-One, because what it does must happen in order, and because a network namespace is entered by a thread: what
-it opens and starts is there too, while the rest of the process talks to the API server from where it is. A
-daemon thread: a tool that hangs must not keep a process alive that was told to stop. Stopping in the middle
-is safe, as every step is atomic, and the next run reads what is there.
+One, because what it does must happen in order. A daemon thread: a tool that hangs must not keep a process
+alive that was told to stop. Stopping in the middle is safe, as every step is atomic, and the next run reads
+what is there. It is in the network namespace that the process was in when it was made.
 """
 
 import asyncio

@@ -37,7 +37,7 @@ class _Header(Struct, frozen=True, rename="camel"):
 
 
 class _Group(Struct, frozen=True, omit_defaults=True):
-    """The members of one group, sorted; not cut into slices."""
+    """The members of one group, in no order; not cut into slices."""
 
     addresses: tuple[str, ...] = ()
     endpoints: tuple[SliceEndpoint, ...] = ()
@@ -124,10 +124,10 @@ class LastGood:
 def _written(members: Mapping[str, Members]) -> dict[str, _Group]:
     return {
         key: _Group(
-            addresses=tuple(sorted(each for each in found if isinstance(each, str))),
-            endpoints=tuple(sorted(_endpoint(each) for each in found if not isinstance(each, str))),
+            addresses=tuple(each for each in found if isinstance(each, str)),
+            endpoints=tuple(_endpoint(each) for each in found if not isinstance(each, str)),
         )
-        for key, found in sorted(members.items())
+        for key, found in members.items()
     }
 
 

@@ -13,11 +13,7 @@ from controller.dataplane.ruleset import TABLE
 from controller.dataplane.tools import Backend, Runner, ToolError, ToolMissingError, require, save_command
 
 HINTS = (":KUBE-IPTABLES-HINT", ":KUBE-KUBELET-CANARY")
-LEGACY_TABLES = {
-    4: Path("/proc/thread-self/net/ip_tables_names"),
-    6: Path("/proc/thread-self/net/ip6_tables_names"),
-}
-"""Of the calling thread's network namespace: /proc/net is that of the main thread."""
+LEGACY_TABLES = {4: Path("/proc/net/ip_tables_names"), 6: Path("/proc/net/ip6_tables_names")}
 
 
 _INCOMPATIBLE = re.compile(r"^# Table .* is incompatible, use 'nft' tool", re.MULTILINE)
