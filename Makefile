@@ -48,6 +48,10 @@ soak: ## Random clusters, policies and packets: text == simulated rules == kerne
 	@$(BIN)/python -m tests.kernel.soak --seconds $(SECONDS) --seed $(SEED)
 	@PODGATE_SOAK_CHANGES=2000 $(BIN)/pytest tests/kernel/test_coexistence.py tests/kernel/test_churn.py
 
+install-yaml: ## Write manifests/install.yaml anew, from manifests/base (kubectl)
+	@{ echo "# Made by make install-yaml from manifests/base"; kubectl kustomize manifests/base; } > manifests/install.yaml.new
+	@mv manifests/install.yaml.new manifests/install.yaml
+
 image-check: ## Build the image on a debootstrapped base, and run it as a node would (root)
 	@hack/image/check.sh
 
