@@ -1,4 +1,7 @@
-"""Prints packages of uv.lock as requirements with version and hashes: `hack/pinned.py uv`. Needs nothing but Python."""
+"""Prints packages of uv.lock as requirements with version and hashes: `hack/pinned.py uv`.
+
+Needs nothing but Python: uv itself is installed with it.
+"""
 
 import sys
 import tomllib

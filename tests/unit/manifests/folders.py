@@ -1,4 +1,4 @@
-"""The folders of `manifests`, read in two ways: by kubectl where it is installed, and by what the base needs of it."""
+"""The folders of `manifests`, read in two ways: by kubectl where it is installed, and without it."""
 
 import shutil
 from functools import cache

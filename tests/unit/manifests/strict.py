@@ -1,7 +1,7 @@
 """Objects against the OpenAPI of Kubernetes, strictly: an unknown field or a wrong type is an error.
 
-The models are those of the `kubernetes` package, which are made from it. The kinds of the Prometheus operator have no
-model there; of them, this knows the fields that are used.
+The models are those of the `kubernetes` package, which are made from it. The kinds of the Prometheus operator
+have no model there; of them, this knows the fields that are used.
 """
 
 from typing import Any
@@ -63,7 +63,9 @@ _DURATION: Schema = {"type": "string", "pattern": "^[0-9]+[smh]$"}
 
 def _monitoring(spec: Schema) -> Schema:
     metadata = _fields({"name": _TEXT, "namespace": _TEXT}, {"labels": _TEXTS})
-    return _fields({"apiVersion": {"const": f"{MONITORING}/v1"}, "kind": _TEXT, "metadata": metadata, "spec": spec})
+    return _fields(
+        {"apiVersion": {"const": f"{MONITORING}/v1"}, "kind": _TEXT, "metadata": metadata, "spec": spec}
+    )
 
 
 _RELABELING = _fields({"sourceLabels": {**_LIST, "items": _TEXT}, "targetLabel": _TEXT})
