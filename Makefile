@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-kernel soak image-check install-yaml shellcheck clean
+.PHONY: help demo test lint format bench bench-kernel soak image-check install-yaml clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,7 @@ check:
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/shellcheck --external-sources .ci/run hack/setup hack/demo hack/image/*.sh hack/kind/*.sh
 
 format: ## Format the code, and mend what ruff can mend
 	@hack/setup

@@ -17,7 +17,8 @@ AGENT = f"{SYSTEM}:podgate-agent"
 ADMIN = "kubernetes-admin"
 NODE = "authentication.kubernetes.io/node-name"
 
-A_POLICY = {"metadata": {"name": "node-1", "labels": {"a": "b"}}, "spec": {"digest": "1"}}
+METADATA: Object = {"name": "node-1", "labels": {"a": "b"}}
+A_POLICY: Object = {"metadata": METADATA, "spec": {"digest": "1"}}
 
 
 def complaints(
@@ -98,11 +99,10 @@ def test_nobody_else_writes_what_is_enforced(user: str, change: str) -> None:
 
 
 def test_the_garbage_collector_may_take_a_finalizer_away() -> None:
-    held = {**A_POLICY, "metadata": {**A_POLICY["metadata"], "finalizers": ["foregroundDeletion"]}}
+    collector = "system:serviceaccount:kube-system:generic-garbage-collector"
+    held = {**A_POLICY, "metadata": {**METADATA, "finalizers": ["foregroundDeletion"]}}
 
-    assert (
-        write_complaints("system:serviceaccount:kube-system:generic-garbage-collector", A_POLICY, held) == []
-    )
+    assert write_complaints(collector, A_POLICY, held) == []
 
 
 @pytest.mark.parametrize("policy", ["podgate-agent-own-status", "podgate-operator-writes"])
