@@ -66,3 +66,11 @@ def strictly(schema: dict[str, Any]) -> dict[str, Any]:
 
 def on_the_wire(value: msgspec.Struct) -> Any:  # noqa: ANN401  plain values
     return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def test_what_is_written_says_what_it_is() -> None:
+    spec = slice_spec(GroupPacking(), 0, "nobody")
+
+    written = on_the_wire(PeerGroupSlice(metadata=Metadata("pg-abc-0"), spec=spec))
+
+    assert (written["apiVersion"], written["kind"]) == ("podgate.dev/v1alpha1", "PeerGroupSlice")
