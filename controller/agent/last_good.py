@@ -121,6 +121,16 @@ class LastGood:
             os.close(folder)
 
 
+def discard(folder: Path) -> None:
+    """Remove the file of whatever node; nothing where there is none. Raises LastGoodError."""
+    file = folder / FILE_NAME
+    try:
+        for each in (file, file.with_suffix(".new")):
+            each.unlink(missing_ok=True)
+    except OSError as error:
+        raise LastGoodError(f"{file}: cannot be removed: {error.strerror or error}") from error
+
+
 def _written(members: Mapping[str, Members]) -> dict[str, _Group]:
     return {
         key: _Group(

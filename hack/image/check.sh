@@ -133,7 +133,7 @@ check_rules() {
     (($(ours "$backend") > 100)) || fail "apply on $backend left $(ours "$backend") lines of podgate's in the kernel"
     "${as_agent[@]}" verify "${what[@]}" >/dev/null || fail "verify finds drift after apply on $backend"
     say "$backend: $(ours "$backend") lines of podgate's in the kernel, as verify says they should be"
-    "${as_agent[@]}" cleanup 2>/dev/null
+    "${as_agent[@]}" cleanup --state-dir /tmp 2>/dev/null
     (($(ours "$backend") == 0)) || fail "cleanup on $backend left $(ours "$backend") lines of podgate's"
     say "$backend: cleanup left nothing"
     ip netns delete "$NAMESPACE"
