@@ -126,7 +126,8 @@ def discard(folder: Path) -> None:
     file = folder / FILE_NAME
     try:
         for each in (file, file.with_suffix(".new")):
-            each.unlink(missing_ok=True)
+            if os.path.lexists(each):  # a file system that is read-only refuses even what is not there
+                each.unlink()
     except OSError as error:
         raise LastGoodError(f"{file}: cannot be removed: {error.strerror or error}") from error
 
