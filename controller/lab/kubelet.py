@@ -78,6 +78,7 @@ class Kubelet:
         self._network = network
         self._api = api
         self._nodes: dict[str, _Node] = {}
+        self._leaving: list[_Node] = []
         self._wanted: dict[str, Pod] = {}
         self._running: dict[str, _Running] = {}
         self._dirty: set[str] = set()
@@ -97,9 +98,10 @@ class Kubelet:
 
     def node_is_gone(self, name: str) -> None:
         """A node is no more, nor are its pods."""
-        if name in self._nodes:
-            self._touch(key for key, running in self._running.items() if running.pod.node == name)
-            self._nodes.pop(name).namespace.close()
+        node = self._nodes.pop(name, None)
+        if node is not None:
+            self._leaving.append(node)
+            self._touch(key for key, running in self._running.items() if running.node is node)
 
     def pod_is(self, pod: Pod) -> None:
         """The last word on a pod."""
@@ -126,7 +128,10 @@ class Kubelet:
                 await self._wake.wait()
                 self._wake.clear()
                 dirty, self._dirty = self._dirty, set()
+                leaving, self._leaving = self._leaving, []
                 await self._stop([self._running[key] for key in sorted(dirty) if self._is_to_stop(key)])
+                for node in leaving:
+                    node.namespace.close()
                 self._finish([self._wanted[key] for key in sorted(dirty) if key in self._wanted])
                 await self._start([self._wanted[key] for key in sorted(dirty) if self._is_to_start(key)])
         finally:
