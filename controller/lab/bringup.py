@@ -57,8 +57,10 @@ def listen_here(port: int = 0) -> socket.socket:
     return found
 
 
-def bring_up(run_dir: RunDir, settings: Settings, nodes: Sequence[NodePlace], listener: socket.socket) -> None:
-    """The network and the API server. Raises BringUpError; nothing stays then."""
+def bring_up(
+    run_dir: RunDir, settings: Settings, nodes: Sequence[NodePlace], listener: socket.socket
+) -> None:
+    """The network and the API server. Raises BringUpError, CommandError and OSError."""
     names = Names(settings.name)
     network = Network(names, settings.cni)
     run_dir.create(settings)
@@ -144,4 +146,6 @@ def _swept(found: Iterable[RunDir]) -> Iterable[str]:
 def require_root() -> None:
     """Raises BringUpError for anybody else."""
     if os.geteuid() != 0:
-        raise BringUpError("a lab is made of network namespaces, which are root's to make: run this as root (sudo)")
+        raise BringUpError(
+            "a lab is made of network namespaces, which are root's to make: run this as root (sudo)"
+        )

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,7 +23,6 @@ from controller.lab.workloads import API_VERSIONS, Workload, next_change
 
 _log = logging.getLogger(__name__)
 
-BINDINGS = Resource("", "v1", "bindings", True, "Binding")  # noqa: FBT003 - namespaced
 _PATIENCE = 5.0
 """Seconds after which a write that has not come back is taken for lost."""
 _RETRY = 0.5
@@ -92,12 +91,10 @@ class Scheduler:
         while True:
             await self.trigger.wait()
             pods = self._view.pods
-            self._bound = {pod.metadata.uid: self._bound[pod.metadata.uid] for pod in pods if self._is_new(pod)}
+            waiting = {pod.metadata.uid for pod in pods if not pod.node}
+            self._bound = {uid: node for uid, node in self._bound.items() if uid in waiting}
             chosen = assign(map(self._as_bound, pods), self._view.nodes)
             await asyncio.gather(*(self._bind(pod, chosen[pod.key]) for pod in pods if pod.key in chosen))
-
-    def _is_new(self, pod: Pod) -> bool:
-        return not pod.node and pod.metadata.uid in self._bound
 
     def _as_bound(self, pod: Pod) -> Pod:
         """The pod as it will be when the watch has caught up."""
@@ -119,7 +116,7 @@ class Scheduler:
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         }
         try:
-            await self._client.create(BINDINGS, binding, msgspec.Raw)
+            await self._client.create(PODS, binding, msgspec.Raw, subresource="binding")
         except (NotFound, Conflict):
             self._bound.pop(pod.metadata.uid, None)
         except ApiError as error:
@@ -131,7 +128,7 @@ class Scheduler:
 class WorkloadController:
     """Makes and deletes the pods of Deployments and the other kinds, and writes their status."""
 
-    def __init__(self, client: ApiClient, view: View, resources: dict[str, Resource]) -> None:
+    def __init__(self, client: ApiClient, view: View, resources: Mapping[str, Resource]) -> None:
         self._client = client
         self._view = view
         self._resources = resources

@@ -18,18 +18,21 @@ from msgspec import Struct
 
 from controller.kube.client import ApiClient
 from controller.kube.connection import Connection
-from controller.kube.reflector import Reflector, Unreadable
+from controller.kube.reflector import Reflector
 from controller.kube.resource import NODES, PODS, Resource
-from controller.lab.addressing import FULL, NodePlace, family_of
+from controller.kube.sink import Unreadable
 from controller.lab.controllers import Scheduler, View, WorkloadController
+from controller.lab.gateway import Gateway
 from controller.lab.kubelet import Kubelet
 from controller.lab.listeners import Listener
 from controller.lab.namespaces import Namespace, delete_namespaces, named
 from controller.lab.network import OUTSIDE_PORT, Names, Network
 from controller.lab.podspec import Metadata, Node, Pod, Service
 from controller.lab.proxy import ServiceProxy
+from controller.lab.registration import place_of
+from controller.lab.resources import SERVICES, WORKLOADS
 from controller.lab.rundir import RunDir, Settings, write_atomically
-from controller.lab.workloads import API_VERSIONS, Workload
+from controller.lab.workloads import Workload
 from controller.lab.writes import PodWriter
 from controller.objects.kinds import Protocol
 
@@ -37,11 +40,6 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SERVICES = Resource("", "v1", "services", True, "Service")  # noqa: FBT003 - namespaced
-WORKLOADS = {
-    kind: Resource(*API_VERSIONS[kind].split("/"), f"{kind.lower()}s", True, kind)  # noqa: FBT003
-    for kind in API_VERSIONS
-}
 _SETTLE = 0.01
 """Seconds in which changes that come together are taken together."""
 _COUNTS_EVERY = 0.5
@@ -93,6 +91,7 @@ class ControlPlane:
         self._names = Names(settings.name)
         network = Network(self._names, settings.cni)
         self._writer = PodWriter(client)
+        self._gateway = Gateway(settings.port)
         self._kubelet = Kubelet(network, self._writer)
         self._pods = self._reflector(PODS, Pod, lambda each: each, self._pod_is, self._pod_is_gone)
         self._nodes = self._reflector(NODES, Node, lambda each: each, self._node_is, self._node_is_gone)
@@ -128,6 +127,7 @@ class ControlPlane:
                     for part in self._parts():
                         group.create_task(part)
             finally:
+                self._gateway.close_all()
                 for listener in listeners:
                     listener.close()
 
@@ -175,10 +175,13 @@ class ControlPlane:
         if self._names.node(place.name) not in named(self._names.prefix):
             _log.warning("node %s is not of this lab (podgate lab add-node makes one)", place.name)
             return
+        with Namespace(self._names.node(place.name)) as namespace:
+            self._gateway.open(place.name, namespace)
         self._kubelet.node_is(place)
         self._proxy.node_is(place.name, place.families)
 
     def _node_is_gone(self, _namespace: str, name: str) -> None:
+        self._gateway.close(name)
         self._kubelet.node_is_gone(name)
         self._proxy.node_is_gone(name)
 
@@ -195,21 +198,6 @@ class ControlPlane:
                 await asyncio.to_thread(write_atomically, self._run_dir.probe_counts, text)
                 before = text
             await asyncio.sleep(_COUNTS_EVERY)
-
-
-def place_of(node: Node) -> NodePlace:
-    """A node as the API server knows it."""
-    internal = [each.address for each in node.status.addresses or () if each.type == "InternalIP"]
-    blocks = node.spec.pod_cidrs or [node.spec.pod_cidr or ""]
-    by_family = {family_of(block): block for block in blocks if block}
-    addresses = {family_of(address): address for address in internal}
-    families = [family for family in FULL if family in by_family and family in addresses]
-    return NodePlace(
-        node.metadata.name,
-        number=0,  # only who wires the node needs it
-        addresses={family: addresses[family] for family in families},
-        pod_blocks={family: by_family[family] for family in families},
-    )
 
 
 def _as_workload(kind: str) -> Callable[[_WireWorkload], Workload]:

@@ -16,6 +16,7 @@ _log = logging.getLogger(__name__)
 NODE_PORT = 6443
 _LOOPBACK = "127.0.0.1"
 _PIECE = 1 << 16
+_BACKLOG = 1024
 
 
 class Gateway:
@@ -24,38 +25,44 @@ class Gateway:
     def __init__(self, port: int) -> None:
         """`port`: where the API server listens, here on the loopback."""
         self._port = port
-        self._servers: dict[str, asyncio.Server] = {}
-        self._connections: dict[str, set[asyncio.StreamWriter]] = {}
+        self._listening: dict[str, asyncio.Task[None]] = {}
 
-    async def open(self, node: str, namespace: Namespace) -> None:
-        """Listen in a node. Raises OSError."""
-        if node in self._servers:
-            return
-        listener = open_socket(namespace, _LOOPBACK, socket.SOCK_STREAM, port=NODE_PORT)
-        found = self._connections.setdefault(node, set())
-
-        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            found.add(writer)
-            try:
-                await self._carry(reader, writer)
-            finally:
-                found.discard(writer)
-                writer.close()
-
-        self._servers[node] = await asyncio.start_server(carry, sock=listener)
+    def open(self, node: str, namespace: Namespace) -> None:
+        """Listen in a node; once is enough. Raises OSError."""
+        if node not in self._listening:
+            listener = open_socket(namespace, _LOOPBACK, socket.SOCK_STREAM, port=NODE_PORT)
+            listener.listen(_BACKLOG)
+            self._listening[node] = asyncio.create_task(self._serve(listener))
 
     def close(self, node: str) -> None:
         """Stop listening there, and cut what is open."""
-        server = self._servers.pop(node, None)
-        if server is not None:
-            server.close()
-        for writer in [*self._connections.pop(node, ())]:
-            writer.transport.abort()
+        task = self._listening.pop(node, None)
+        if task is not None:
+            task.cancel()
 
     def close_all(self) -> None:
         """Everywhere."""
-        for node in [*self._servers]:
+        for node in [*self._listening]:
             self.close(node)
+
+    async def _serve(self, listener: socket.socket) -> None:
+        connections: set[asyncio.StreamWriter] = set()
+
+        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connections.add(writer)
+            try:
+                await self._carry(reader, writer)
+            finally:
+                connections.discard(writer)
+                writer.close()
+
+        server = await asyncio.start_server(carry, sock=listener)
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            server.close()
+            for writer in [*connections]:
+                writer.transport.abort()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

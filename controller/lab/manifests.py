@@ -115,7 +115,7 @@ def _files(path: Path) -> list[Path]:
 
 def _objects(text: str, place: str) -> Iterator[Manifest]:
     try:
-        documents = [*yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))]  # noqa: S506
+        documents = [*yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))]
     except yaml.YAMLError as error:
         raise ManifestError(f"{place}: {error}") from error
     for document in documents:

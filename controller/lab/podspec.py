@@ -15,6 +15,8 @@ ADDRESS_ANNOTATION = "lab.podgate.dev/address"
 """On a pod: the address it wants, if that is free."""
 SUCCEED_ANNOTATION = "lab.podgate.dev/succeed-after"
 """On a pod: the seconds after which its containers exit with 0."""
+NUMBER_ANNOTATION = "lab.podgate.dev/number"
+"""On a node: the number that its link to the fabric is called by."""
 
 _READY = "Ready"
 

@@ -33,7 +33,7 @@ class LabProcess(Struct, frozen=True, order=True):
     pid: int
 
 
-def start(
+def start(  # noqa: PLR0913 - what a process starts with, by name
     lab: str,
     role: str,
     argv: Sequence[str],

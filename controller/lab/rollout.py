@@ -1,6 +1,6 @@
 """What the status of a workload says of its pods. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from controller.lab.podspec import Node, Pod
@@ -43,6 +43,25 @@ def status_of(workload: Workload, pods: Sequence[Pod], nodes: Sequence[Node] = (
             return {}
         case _:
             return seen | {"replicas": len(alive), "readyReplicas": ready, "availableReplicas": ready}
+
+
+def incomplete(workload: Workload, status: Mapping[str, Any]) -> bool:
+    """Whether a workload, by its status, still has steps before it."""
+    if workload.kind == "CronJob":
+        return False
+    if workload.kind == "Job":
+        at_once = min(workload.replicas, int(workload.spec.get("parallelism") or 1))
+        return int(status.get("ready", 0)) + int(status.get("succeeded", 0)) < at_once
+    if status.get("observedGeneration") != workload.metadata.generation:
+        return True
+    if workload.kind == "DaemonSet":
+        wanted = status["desiredNumberScheduled"]
+        fields: tuple[str, ...] = ("currentNumberScheduled", "numberReady", "updatedNumberScheduled")
+    else:
+        wanted = workload.replicas
+        fields = ("replicas", "readyReplicas")
+        fields += ("updatedReplicas",) if workload.kind != "ReplicaSet" else ()
+    return any(status.get(field) != wanted for field in fields)
 
 
 def _deployment(workload: Workload, alive: Sequence[Pod], ready: int, updated: int) -> dict[str, Any]:
