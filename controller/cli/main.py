@@ -26,6 +26,7 @@ _VERBS = {
     "apply": "programme this node from manifests",
     "verify": "does this node's kernel hold what the manifests say",
     "cleanup": "remove podgate's rules from this node",
+    "lab": "a cluster made of network namespaces, to try policies with real packets",
     "completion": "shell completion",
 }
 

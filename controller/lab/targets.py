@@ -4,13 +4,15 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from controller.lab.addressing import FABRIC_ADDRESSES, NodePlace, family_of
+from controller.lab.addressing import NodePlace, family_of
 from controller.lab.network import Names
 from controller.lab.podspec import Pod
 from controller.lab.probing import Shot
 from controller.objects.kinds import Protocol
 
 OUTSIDE = "outside"
+_OUTSIDE_ADDRESSES = {4: "203.0.113.1", 6: "2001:db8::1"}
+"""Some of the many that it answers at."""
 
 
 class TargetError(Exception):
@@ -30,7 +32,7 @@ class Ends:
 
     def __init__(self, names: Names, pods: Iterable[Pod], nodes: Iterable[NodePlace]) -> None:
         places = {node.name: node for node in nodes}
-        self._ends = {OUTSIDE: End(OUTSIDE, names.fabric, FABRIC_ADDRESSES)}
+        self._ends = {OUTSIDE: End(OUTSIDE, names.fabric, _OUTSIDE_ADDRESSES)}
         for node in places.values():
             self._ends[node.name] = End(node.name, names.node(node.name), node.addresses)
         for pod in pods:
@@ -71,3 +73,29 @@ class Ends:
 
 def _is_address(text: str) -> bool:
     return ":" in text or text.replace(".", "").isdigit()
+
+
+def named_by(text: str, pods: Iterable[Pod], nodes: Iterable[str]) -> list[str]:
+    """The ends that a text of a user means: a pod, a workload's pods, a namespace's, a node, or an address.
+
+    Raises TargetError where it means nobody.
+    """
+    running = [pod for pod in pods if pod.addresses and not pod.has_ended]
+    if text == OUTSIDE or text in nodes or _is_address(text):
+        return [text]
+    namespace, _, rest = text.partition("/")
+    name = rest.rpartition("/")[2]  # shop/deploy/cart: the kind may be there
+    for meant in (
+        [pod.key for pod in running if pod.key == text],
+        [pod.key for pod in running if pod.metadata.namespace == namespace and workload_name(pod) == name],
+        [pod.key for pod in running if not rest and pod.metadata.namespace == namespace],
+    ):
+        if meant:
+            return sorted(meant)
+    raise TargetError(f"{text}: no running pod, workload, namespace or node of this lab")
+
+
+def workload_name(pod: Pod) -> str:
+    """The name of its workload, or its own."""
+    owner = pod.controller
+    return owner.name if owner else pod.metadata.name
