@@ -26,6 +26,8 @@ _VERBS = {
     "apply": "programme this node from manifests",
     "verify": "does this node's kernel hold what the manifests say",
     "cleanup": "remove podgate's rules from this node",
+    "status": "which policies are in force, and on how many nodes",
+    "wait": "until policies are in force",
     "lab": "a cluster made of network namespaces, to try policies with real packets",
     "completion": "shell completion",
 }

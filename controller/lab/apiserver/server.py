@@ -16,7 +16,7 @@ from controller.lab.apiserver.debug import Debug
 from controller.lab.apiserver.faults import Faults
 from controller.lab.apiserver.kinds import Registry, builtin_kinds
 from controller.lab.apiserver.parts import Parts
-from controller.lab.apiserver.store import Object, Record, Store
+from controller.lab.apiserver.store import Object, Record, Store, decode_json, encode_json
 from controller.lab.apiserver.writes import Options, Writer
 
 _NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
@@ -121,7 +121,8 @@ class ApiServer:
         if kind is None:
             raise ValueError(f"no kind {value.get('kind')} of {value.get('apiVersion')} is served")
         namespace = (value.get("metadata") or {}).get("namespace") or "default"
-        return self.parts.writer.create(kind, namespace if kind.namespaced else "", value, Options())
+        copy = decode_json(encode_json(value))
+        return self.parts.writer.create(kind, namespace if kind.namespaced else "", copy, Options())
 
 
 _KUBERNETES: Object = {

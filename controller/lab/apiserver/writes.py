@@ -247,8 +247,13 @@ class Writer:
 
     def _name(self, kind: Kind, metadata: dict[str, Any]) -> None:
         prefix = metadata.get("generateName")
-        if metadata.get("name") or not prefix:
-            return  # a missing name is for the check of metadata to report
+        if metadata.get("name"):
+            return
+        if not isinstance(prefix, str) or not prefix:
+            cause = Cause(
+                "metadata.name", "Required value: name or generateName is required", "FieldValueRequired"
+            )
+            raise invalid(kind.group, kind.name, "", [cause])
         taken = self._store.table(kind.key).records
         for _ in range(_ATTEMPTS):
             metadata["name"] = prefix + "".join(self._random.choices(_LETTERS, k=5))

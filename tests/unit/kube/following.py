@@ -14,10 +14,10 @@ from controller.kube.reflector import Reflector, Timing
 from controller.kube.resource import EVERYTHING, Resource, Selection
 from controller.kube.sink import Unreadable
 from controller.kube.store import Key
+from tests.unit.kube.waiting import until
 
 THINGS = Resource("test.dev", "v1", "things", namespaced=True, kind="Thing")
 QUICK = Timing(backoff=0.01, backoff_cap=0.05, steady=0.02, silence=5.0)
-DEADLINE = 10.0
 
 
 class Thing(Struct):
@@ -80,14 +80,12 @@ class Following:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until it holds; fails with what was told if it does not in time."""
-        try:
-            async with asyncio.timeout(DEADLINE):
-                while not condition():
-                    if self.task.done():
-                        self.task.result()
-                    await asyncio.sleep(0.002)
-        except TimeoutError:
-            raise AssertionError(f"still not so; told: {self.told}; {self.reflector.last_error}") from None
+        await until(
+            lambda: self.task.done() or condition(),
+            say=lambda: f"told: {self.told}; last error: {self.reflector.last_error}",
+        )
+        if self.task.done():
+            self.task.result()
 
     async def until_told(self, text: str, times: int = 1) -> None:
         await self.until(lambda: self.told.count(text) >= times)
