@@ -24,7 +24,7 @@ from controller.lab.programs import (
     operator_argv,
 )
 from controller.lab.proxy import LOCK_VARIABLE, lock_file
-from controller.lab.rundir import LabStateError, RunDir, Settings, run_dirs
+from controller.lab.rundir import LabStateError, RunDir, Settings, labs_folder, run_dirs
 
 APISERVER = "apiserver"
 CONTROLPLANE = "controlplane"
@@ -62,7 +62,7 @@ def bring_up(
 ) -> None:
     """The network and the API server. Raises BringUpError, CommandError and OSError."""
     names = Names(settings.name)
-    network = Network(names, settings.cni)
+    network = Network(names, settings.cni, settings.backend)
     run_dir.create(settings)
     start(
         settings.name,
@@ -71,7 +71,7 @@ def bring_up(
         run_dir.log(APISERVER),
         descriptors=[listener.fileno()],
     )
-    network.add_fabric(settings.families, settings.backend)
+    network.add_fabric(settings.families)
     for node in nodes:
         network.add_node(node)
     write_kubeconfig(run_dir.kubeconfig, settings.server)
@@ -92,7 +92,9 @@ def start_agent(run_dir: RunDir, settings: Settings, node: str) -> LabProcess:
     """Podgate's agent of one node."""
     role = agent_role(node)
     lock = {LOCK_VARIABLE: lock_file(run_dir.locks, node)}
-    return start(settings.name, role, agent_argv(settings, node), run_dir.log(role), environment=lock)
+    return start(
+        settings.name, role, agent_argv(run_dir, settings, node), run_dir.log(role), environment=lock
+    )
 
 
 def await_answer(run_dir: RunDir, settings: Settings) -> None:
@@ -117,8 +119,9 @@ def take_down(name: str, run_dir: RunDir) -> None:
     stop(name, processes_of(name), at_once=True)  # what those had just started
     delete_namespaces(named(Names(name).prefix))
     shutil.rmtree(run_dir.path, ignore_errors=True)
-    with contextlib.suppress(OSError):  # other labs are in it, or it is not ours
-        run_dir.path.parent.rmdir()
+    if run_dir.path.parent == labs_folder():
+        with contextlib.suppress(OSError):  # other labs are in it
+            run_dir.path.parent.rmdir()
 
 
 def is_running(name: str) -> bool:

@@ -89,7 +89,7 @@ class ControlPlane:
         self._run_dir = run_dir
         self._client = client
         self._names = Names(settings.name)
-        network = Network(self._names, settings.cni)
+        network = Network(self._names, settings.cni, settings.backend)
         self._writer = PodWriter(client)
         self._gateway = Gateway(settings.port)
         self._kubelet = Kubelet(network, self._writer)

@@ -53,6 +53,7 @@ from controller.lab.rundir import RunDir, Settings, labs_folder
 from controller.lab.targets import Ends
 from controller.lab.wiring import Cni
 from controller.lab.workloads import Workload
+from controller.objects.crds import node_policy_crd, peer_group_slice_crd
 from controller.objects.kinds import Protocol
 
 _numbers = count(1)
@@ -123,6 +124,7 @@ class Lab:
             start_controlplane(run_dir, settings)
             await asyncio.gather(*(register(lab.client, place) for place in places))
             if settings.with_podgate:
+                await manifests.apply(lab.client, [node_policy_crd(), peer_group_slice_crd()])
                 start_operator(run_dir, settings)
                 for place in places:
                     start_agent(run_dir, settings, place.name)
@@ -321,7 +323,7 @@ class Lab:
 
     @property
     def _network(self) -> Network:
-        return Network(self.names, self.settings.cni)
+        return Network(self.names, self.settings.cni, self.settings.backend)
 
 
 def new_settings(  # noqa: PLR0913 - by name

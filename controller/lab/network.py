@@ -4,6 +4,7 @@ A pod takes three `ip` processes, so those of a burst share them: one batch for 
 node, and one for each pod, those of a kind at the same time.
 """
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 from msgspec import Struct
 
-from controller.dataplane.tools import Backend
+from controller.dataplane.tools import Backend, restore_command
 from controller.lab import wiring
 from controller.lab.addressing import NodePlace
 from controller.lab.namespaces import (
@@ -32,6 +33,7 @@ OUTSIDE_PORT = 7
 """Where the fabric answers whatever is sent to the world outside."""
 
 _LONGEST_NAME = 200
+"""Characters: those of files end at 255, those of pods with their namespaces later."""
 _TOGETHER = 40
 """Processes started at the same time."""
 
@@ -57,7 +59,10 @@ class Names(Struct, frozen=True):
 
     def pod(self, namespace: str, name: str) -> str:
         """A pod's. The colon tells it from every node's."""
-        return f"{self.prefix}{namespace}:{name}"[:_LONGEST_NAME]
+        found = f"{self.prefix}{namespace}:{name}"
+        if len(found) <= _LONGEST_NAME:
+            return found
+        return f"{found[:_LONGEST_NAME]}-{hashlib.sha256(found.encode()).hexdigest()[:16]}"
 
 
 class PodLink(Struct, frozen=True):
@@ -71,21 +76,20 @@ class PodLink(Struct, frozen=True):
 class Network:
     """Makes and removes. It keeps nothing: what exists is what the kernel has."""
 
-    def __init__(self, names: Names, cni: Cni) -> None:
+    def __init__(self, names: Names, cni: Cni, backend: Backend) -> None:
         self.names = names
         self.cni = cni
+        self.backend = backend
 
-    def add_fabric(self, families: Sequence[int], backend: Backend) -> None:
+    def add_fabric(self, families: Sequence[int]) -> None:
         """The router. Raises CommandError."""
         add_namespaces([self.names.fabric])
         with Namespace(self.names.fabric) as fabric:
             fabric.set_sysctls({**wiring.SYSCTLS, **wiring.FORWARDING})
             _configure([(fabric, wiring.fabric_lines(families))])
             for family in families:
-                tool = "iptables" if family == 4 else "ip6tables"
-                fabric.run(
-                    [f"{tool}-{backend}-restore", "--noflush"], wiring.outside_rules(family, OUTSIDE_PORT)
-                )
+                rules = wiring.outside_rules(family, OUTSIDE_PORT)
+                fabric.run(restore_command(self.backend, family), rules)
 
     def add_node(self, node: NodePlace) -> None:
         """A node on the fabric. Raises CommandError."""
@@ -99,6 +103,8 @@ class Network:
             _configure([(inside, wiring.node_lines(node, self.cni))])
             fabric.set_sysctls(wiring.impatience(wiring.uplink_device(node)))
             inside.set_sysctls(wiring.impatience("uplink"))
+            for family in node.families:
+                inside.run(restore_command(self.backend, family), wiring.HINTS)
 
     def remove_node(self, node: NodePlace) -> None:
         """Take it off the fabric; its pods must be gone."""

@@ -23,11 +23,15 @@ def controlplane_argv(run_dir: RunDir) -> Sequence[str]:
 
 
 def operator_argv(run_dir: RunDir) -> Sequence[str]:
-    """The operator."""
-    return [sys.executable, "-c", _COMMAND, "operator", "--kubeconfig", str(run_dir.kubeconfig)]
+    """The operator. Its health is at a port of its choice: there may be several labs."""
+    return [
+        *(sys.executable, "-c", _COMMAND, "operator"),
+        *("--kubeconfig", str(run_dir.kubeconfig)),
+        *("--health-address", "127.0.0.1:0"),
+    ]
 
 
-def agent_argv(settings: Settings, node: str) -> Sequence[str]:
+def agent_argv(run_dir: RunDir, settings: Settings, node: str) -> Sequence[str]:
     """The agent of a node."""
     place = Names(settings.name).node(node)
     return [
@@ -35,6 +39,7 @@ def agent_argv(settings: Settings, node: str) -> Sequence[str]:
         *("--node-name", node),
         *("--netns", place),
         *("--server", f"http://127.0.0.1:{NODE_PORT}"),
+        *("--state-dir", str(run_dir.caches / node)),
     ]
 
 

@@ -19,9 +19,6 @@ _log = logging.getLogger(__name__)
 LOCK_VARIABLE = "XTABLES_LOCKFILE"
 """Each node has a lock of its own; the usual one is the machine's."""
 
-_HINTS = "*mangle\n:KUBE-IPTABLES-HINT - [0:0]\nCOMMIT\n"
-"""What kubelet leaves on a node, and podgate's agents look for: which backend the node uses."""
-
 _RETRY = 1.0
 
 
@@ -91,7 +88,7 @@ class ServiceProxy:
                 Command(
                     namespaces[node],
                     restore_command(self._backend, family),
-                    text if (node, family) in self._written else f"{_HINTS}{hook_text()}{text}",
+                    text if (node, family) in self._written else f"{hook_text()}{text}",
                     {LOCK_VARIABLE: lock_file(self._locks, node)},
                 )
                 for (node, family), text in texts.items()

@@ -160,6 +160,9 @@ def impatience(device: str) -> Mapping[str, object]:
     return {f"{family}/neigh/{device}/retrans_time_ms": 50 for family in ("ipv4", "ipv6")}
 
 
+HINTS = batch(["*mangle", ":KUBE-IPTABLES-HINT - [0:0]", "COMMIT"])
+"""For iptables-restore in a node: what kubelet leaves there, and what agents tell the backend by."""
+
 BRIDGE_SYSCTLS: Mapping[str, object] = {
     "bridge/bridge-nf-call-iptables": 1,
     "bridge/bridge-nf-call-ip6tables": 1,

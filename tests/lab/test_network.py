@@ -39,9 +39,9 @@ def network(request: pytest.FixtureRequest) -> Iterator[Network]:
     lacking = missing(Backend.NFT, request.param)
     if lacking:
         pytest.skip(lacking)
-    found = Network(Names(f"net{os.getpid()}"), request.param)
+    found = Network(Names(f"net{os.getpid()}"), request.param, Backend.NFT)
     try:
-        found.add_fabric((4, 6), Backend.NFT)
+        found.add_fabric((4, 6))
         for node in NODES:
             found.add_node(node)
         found.add_pods([link(found.names, pod) for pod in PODS])
