@@ -116,7 +116,7 @@ class Transport:
         except TimeoutError as error:
             if not scope.expired():
                 raise
-            raise Unreachable(str(request), f"not ended within {request.timeout:.0f} s") from error
+            raise Unreachable(str(request), f"not ended within {request.timeout:.3g} s") from error
 
     async def _send_once(self, request: Request) -> bytes:
         limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT)
@@ -189,7 +189,7 @@ def _as_api_errors(request: Request) -> Iterator[None]:
     except aiohttp.ServerTimeoutError as error:
         raise Silent(str(request), f"nothing came: {error}") from error
     except TimeoutError as error:
-        raise Unreachable(str(request), f"not finished within {request.timeout:.0f} s") from error
+        raise Unreachable(str(request), f"not finished within {request.timeout:.3g} s") from error
     except aiohttp.ClientResponseError as error:
         raise MalformedAnswer(str(request), _text(error)) from error
     except (aiohttp.ClientError, OSError) as error:

@@ -4,7 +4,7 @@ Owns the packing, which is memory: which member is in which slice. Knows the ord
 agents never see a count of slices that are not there, nor miss a member that only moved.
 """
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from controller.engine.changes import GroupRef, Member
 from controller.engine.group_slices import GroupPacking, SliceChanges, slice_spec, write_order
@@ -16,7 +16,7 @@ _SELECTOR_SHOWN = 1000
 """Characters of the selector in each slice, which is for people; one of a policy may be 60 KB long."""
 
 
-class SliceStep(NamedTuple):
+class SliceStep(Struct, frozen=True):
     """The next write of a group: a slice, or with `spec` None the deletion of one."""
 
     index: int
@@ -30,12 +30,12 @@ class GroupState:
     """`users` counts rulesets that reference the group, `readers` NodePolicies that stand and name it.
 
     `ref` and `packing` are None for a group that no ruleset referenced in this term: its slices only wait to
-    be deleted. `waiters` are nodes whose NodePolicy must not be written before the group is complete.
+    be deleted.
     """
 
     __slots__ = (
-        "deadline", "held", "id", "is_complete", "is_expired", "is_refused", "packing", "pending", "readers",
-        "ref", "users", "waiters",
+        "deadline", "held", "id", "is_complete", "is_expired", "is_followed", "is_refused", "packing",
+        "pending", "readers", "ref", "users",
     )  # fmt: skip
 
     def __init__(self, group: str) -> None:
@@ -46,16 +46,20 @@ class GroupState:
         self.held: dict[int, HeldSlice] = {}
         self.users = 0
         self.readers = 0
+        self.is_followed = False
+        """Whether the packing has heard of every change of members so far."""
         self.is_complete = False
+        """Whether agents find every slice that slice 0 counts."""
         self.is_refused = False
         self.is_expired = False
         self.deadline: float | None = None
-        self.waiters: dict[str, None] = {}
 
     @property
     def is_ready(self) -> bool:
-        """Whether NodePolicies may name it. Of a group that the API server refuses nobody waits for more:
-        agents isolate the pods that need it, and that is better than what they did before.
+        """Whether NodePolicies may name it.
+
+        For a group that the API server refuses nobody waits: agents isolate the pods that need it, which is
+        better than leaving them as they were.
         """
         return self.is_complete or self.is_refused
 
@@ -65,6 +69,7 @@ class GroupState:
         Returns what differs from what stands. O(members).
         """
         self.ref = ref
+        self.is_followed, self.is_expired, self.is_refused, self.deadline = True, False, False, None
         if self.packing is None:
             sane = 2 * len(self.held) + 16  # a slice 10^9 that somebody made would be as many empty ones
             self.packing = GroupPacking(
@@ -110,9 +115,7 @@ class GroupState:
 
     def wants(self, index: int) -> bool:
         """Whether there should be a slice of this index."""
-        return (
-            self.users > 0 and self.packing is not None and index < self.packing.count and not self.is_expired
-        )
+        return self.users > 0 and self.packing is not None and index < self.packing.count
 
     def next_step(self) -> SliceStep | None:
         """The write whose turn it is, taken off the list; None when everything stands as it should."""

@@ -25,7 +25,8 @@ from controller.objects.names import dns_subdomain_problem
 from controller.objects.resources import NodePolicySpec, PeerGroupSliceSpec, slice_name
 from controller.operator.group_state import GroupState
 from controller.operator.held import HeldNode, HeldSlice, is_newer
-from controller.operator.worklist import Pending, Work, WorkList
+from controller.operator.waiting import WaitingRoom
+from controller.operator.worklist import Moment, Work, WorkList
 
 GRACE = 60.0
 """Seconds that slices outlive the last NodePolicy that named their group: agents may be that late."""
@@ -44,6 +45,14 @@ class Target(NamedTuple):
     kind: Kind
     name: str
     is_stray: bool = False
+
+
+class Place(Struct, frozen=True):
+    """Where a slice stands: its name, and the group and index that it says it is of."""
+
+    name: str
+    group: str
+    index: int
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -67,15 +76,8 @@ class Step(Struct, frozen=True, kw_only=True):
         return self.held is None or self.held.digest != self.digest
 
 
-class _Waiting(Struct):
-    """A node that waits for groups."""
-
-    groups: set[str]
-    work: Work[Target]
-
-
 class Publication:
-    """The state of one term. Times: `now` is monotonic, `trigger` the time of day of the causing event."""
+    """The state of one term as leader. `now` is monotonic time, in seconds."""
 
     def __init__(self, resolver: Resolver, grace: float = GRACE) -> None:
         self.work: WorkList[Target] = WorkList()
@@ -86,13 +88,13 @@ class Publication:
         self._grace = grace
         self._references: dict[RulesetId, tuple[str, ...]] = {}
         self._strays: dict[str, HeldSlice] = {}
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting: WaitingRoom[str] = WaitingRoom()
         self._writing: dict[str, str] = {}
         self._deadlines: list[tuple[float, str]] = []
 
     # What changes
 
-    def begin(self, now: float, trigger: float) -> Iterator[None]:
+    def begin(self, at: Moment) -> Iterator[None]:
         """Compare everything that stands with what the engine says. Iterate to the end before `take`.
 
         Yields between groups, so that a loop can do something else: at 150,000 pods this takes seconds.
@@ -102,31 +104,32 @@ class Publication:
         for ruleset in self._resolver.rulesets:
             refs |= self._refer(ruleset)
         for group, ref in refs.items():
-            state = self.groups.get(group)
-            if state is not None and state.users and state.ref is None:
-                self._start(state, ref, now, trigger)
+            state = self.groups[group]
+            if state.users and not state.is_followed:  # a change meanwhile may have started it already
+                self._start(state, ref, at)
                 yield
         for state in list(self.groups.values()):
-            self._check_use(state, now)
+            self._check_use(state, at.now)
+            for held in state.held.values():
+                held.members = ()
         for name in {*self._resolver.nodes(), *self.nodes}:
-            self._mark_node(name, now, trigger, urgent=False)
-            yield
+            self._mark_node(name, at, urgent=False)
 
-    def absorb(self, changes: Changes, now: float, trigger: float) -> None:
+    def absorb(self, changes: Changes, at: Moment) -> None:
         """The engine's results changed. O(what changed)."""
         if not self.has_begun:
             return
-        fresh = self._refer_all(changes.rulesets, now, trigger)
+        fresh = self._refer_all(changes.rulesets, at)
         for ref, members in changes.members.items():
             state = self.groups.get(group_id(ref))
-            if state is None or not state.users or state.packing is None or state.id in fresh:
+            if state is None or not state.is_followed or state.id in fresh:
                 continue
             change = state.change(members)
             if any(change):
-                self._mark_group(state, now, trigger, urgent=change.tightens or not state.is_complete)
+                self._mark_group(state, at, urgent=change.tightens or not state.is_complete)
         urgent = bool(changes.rulesets) or any(map(self._concerns, changes.pods))
         for node in changes.nodes:
-            self._mark_node(node, now, trigger, urgent=urgent)
+            self._mark_node(node, at, urgent=urgent)
 
     def _concerns(self, key: PodKey) -> bool:
         """Whether a pod that changed makes its node urgent: it went, or is isolated and has an address.
@@ -138,21 +141,18 @@ class Publication:
             return True
         return bool(live.ips) and (live.label_set is None or bool(live.label_set.policies))
 
-    def _refer_all(self, rulesets: Iterable[RulesetId], now: float, trigger: float) -> set[str]:
+    def _refer_all(self, rulesets: Iterable[RulesetId], at: Moment) -> set[str]:
         """Count the references of rulesets anew; returns the groups that begin to be referenced by it."""
         before: set[str] = set()
         refs: dict[str, GroupRef] = {}
         for ruleset in rulesets:
             before.update(self._references.get(ruleset, ()))
             refs |= self._refer(ruleset)
-        fresh = set()
-        for group, ref in refs.items():
-            state = self.groups[group]
-            if state.users and (state.ref is None or state.deadline is not None or state.is_expired):
-                fresh.add(group)
-                self._start(state, ref, now, trigger)
+        fresh = {group for group in refs if self.groups[group].users and not self.groups[group].is_followed}
+        for group in fresh:
+            self._start(self.groups[group], refs[group], at)
         for group in before:
-            self._check_use(self.groups[group], now)
+            self._check_use(self.groups[group], at.now)
         return fresh
 
     def _refer(self, ruleset: RulesetId) -> dict[str, GroupRef]:
@@ -167,13 +167,10 @@ class Publication:
             self._references[ruleset] = tuple(refs)
         return refs
 
-    def _start(self, state: GroupState, ref: GroupRef, now: float, trigger: float) -> None:
-        state.deadline, state.is_expired, state.is_refused = None, False, False
+    def _start(self, state: GroupState, ref: GroupRef, at: Moment) -> None:
         changes = state.start(ref, self._members(ref))
         if any(changes):
-            self._mark_group(state, now, trigger, urgent=changes.tightens or not state.is_complete)
-        else:
-            state.is_complete = True
+            self._mark_group(state, at, urgent=changes.tightens or not state.is_complete)
 
     def _members(self, ref: GroupRef) -> frozenset[Member]:
         if isinstance(ref, NamedPortGroup):
@@ -187,95 +184,93 @@ class Publication:
         return state
 
     def _check_use(self, state: GroupState, now: float) -> None:
-        """A group that nobody names any more is deleted after the grace."""
-        if state.users or state.readers or not self.has_begun:
-            state.deadline = None if state.users else state.deadline
+        """A group that no ruleset references is not followed; one that nobody names goes after the grace."""
+        if state.users or not self.has_begun:
             return
-        if state.deadline is None and not state.is_expired:
+        state.is_followed = False
+        if not state.readers and state.deadline is None and not state.is_expired:
             state.deadline = now + self._grace
             heapq.heappush(self._deadlines, (state.deadline, state.id))
 
-    def _mark_group(self, state: GroupState, now: float, trigger: float, *, urgent: bool) -> None:
-        self.work.mark(Target(Kind.SLICE, state.id), now, trigger, urgent=urgent)
+    def _mark_group(self, state: GroupState, at: Moment, *, urgent: bool) -> None:
+        self.work.mark(Target(Kind.SLICE, state.id), at, urgent=urgent)
 
-    def _mark_node(self, name: str, now: float, trigger: float, *, urgent: bool) -> None:
-        if name and (name in self.nodes or not dns_subdomain_problem(name)):
-            self.work.mark(Target(Kind.NODE_POLICY, name), now, trigger, urgent=urgent)
+    def _mark_node(self, name: str, at: Moment, *, urgent: bool) -> None:
+        """A name that no object can have is the name of no node, and has no agent."""
+        if name in self.nodes or (name and not dns_subdomain_problem(name)):
+            self.work.mark(Target(Kind.NODE_POLICY, name), at, urgent=urgent)
 
     # What stands
 
-    def slice_seen(
-        self, name: str, group: str, index: int, held: HeldSlice, now: float, trigger: float
-    ) -> bool:
-        """A slice stands, or stands otherwise than before; returns whether it has to be put right.
+    def slice_seen(self, place: Place, held: HeldSlice, at: Moment) -> bool:
+        """A slice stands, or stands otherwise than before; returns whether others made it differ.
 
         One under a name that is not that of its group and index confuses agents: it is deleted.
         """
-        if name != slice_name(group, index) or index < 0:
-            self._strays[name] = held
-            self.work.mark(Target(Kind.SLICE, name, is_stray=True), now, trigger, urgent=True)
+        if place.index < 0 or place.name != slice_name(place.group, place.index):
+            self._strays[place.name] = held
+            self.work.mark(Target(Kind.SLICE, place.name, is_stray=True), at, urgent=True)
             return True
-        state = self._state(group)
-        known = state.held.get(index)
+        state = self._state(place.group)
+        known = state.held.get(place.index)
         if known is not None and known.uid == held.uid and not is_newer(held.version, known.version):
             return False
-        state.held[index] = held
-        if not self.has_begun:
+        state.held[place.index] = held
+        if not state.is_followed:  # `begin` will see it, or nobody wants it
+            self._check_use(state, at.now)
             return False
         held.members = ()
-        if not state.wants(index):
-            self._check_use(state, now)
-            is_surplus = state.users > 0 and state.packing is not None
-            return is_surplus and self._put_right(state, SliceChanges(gone=(index,)), now, trigger)
-        if state.stands(index):
-            return False
-        return self._put_right(state, SliceChanges(grown=(index,)), now, trigger)
+        if not state.wants(place.index):
+            return self._put_right(state, SliceChanges(gone=(place.index,)), at)
+        return not state.stands(place.index) and self._put_right(
+            state, SliceChanges(grown=(place.index,)), at
+        )
 
-    def slice_gone(self, name: str, group: str, index: int, uid: str, now: float, trigger: float) -> bool:
-        """A slice does not stand any more; returns whether it has to be put right."""
-        self._strays.pop(name, None)
-        state = self.groups.get(group)
-        known = state.held.get(index) if state is not None else None
-        if state is None or known is None or known.uid != uid or name != slice_name(group, index):
+    def slice_gone(self, place: Place, uid: str, at: Moment) -> bool:
+        """A slice does not stand any more; returns whether others took it away."""
+        self._strays.pop(place.name, None)
+        state = self.groups.get(place.group)
+        known = state.held.get(place.index) if state is not None else None
+        if state is None or known is None or known.uid != uid:
             return False
-        del state.held[index]
-        if not self.has_begun or not state.wants(index):
+        del state.held[place.index]
+        if not state.is_followed or not state.wants(place.index):
             return False
         state.is_complete = False
-        return self._put_right(state, SliceChanges(grown=(index,)), now, trigger)
+        return self._put_right(state, SliceChanges(grown=(place.index,)), at)
 
-    def _put_right(self, state: GroupState, change: SliceChanges, now: float, trigger: float) -> bool:
-        """Note a difference that others made; False where it was noted already, or is being written."""
+    def _put_right(self, state: GroupState, change: SliceChanges, at: Moment) -> bool:
+        """Note a difference; returns False where it was noted already, or may be of our own making."""
         noted = {*state.pending.grown, *state.pending.shrunk, *state.pending.gone}
-        is_news = not noted.issuperset({*change.grown, *change.gone})
-        is_news = is_news and not self.work.is_in_flight(Target(Kind.SLICE, state.id))
+        is_ours = noted.issuperset({*change.grown, *change.gone})
+        is_ours = is_ours or self.work.is_in_flight(Target(Kind.SLICE, state.id))
         state.note(change)
-        self._mark_group(state, now, trigger, urgent=True)
-        return is_news
+        self._mark_group(state, at, urgent=True)
+        return not is_ours
 
-    def node_seen(self, name: str, held: HeldNode, now: float, trigger: float) -> bool:
+    def node_seen(self, name: str, held: HeldNode, at: Moment) -> bool:
         """A NodePolicy stands, or stands otherwise than before; returns whether others changed its spec."""
         known = self.nodes.get(name)
         if known is not None and known.uid == held.uid and not is_newer(held.version, known.version):
             return False
         self.nodes[name] = held
-        self._read(known.groups if known else (), held.groups, now)
+        self._read(known.groups if known else (), held.groups, at.now)
         is_ours = held.digest in {known.digest if known else "", self._writing.get(name, "")}
         if not self.has_begun or is_ours:
             return False
-        self._mark_node(name, now, trigger, urgent=True)
+        self._mark_node(name, at, urgent=True)
         return True
 
-    def node_gone(self, name: str, uid: str, now: float, trigger: float) -> bool:
-        """A NodePolicy does not stand any more; returns whether it has to be put right."""
+    def node_gone(self, name: str, uid: str, at: Moment) -> bool:
+        """A NodePolicy does not stand any more; returns whether others took it away."""
         known = self.nodes.get(name)
         if known is None or known.uid != uid:
             return False
         del self.nodes[name]
-        self._read(known.groups, (), now)
+        self._read(known.groups, (), at.now)
         if not self.has_begun or not self._resolver.has_node(name):
             return False
-        self._mark_node(name, now, trigger, urgent=True)
+        self._mark_node(name, at, urgent=True)
         return True
 
     def _read(self, before: Iterable[str], after: Iterable[str], now: float) -> None:
@@ -317,7 +312,7 @@ class Publication:
             self._wrote_node(step, uid, version, now)
         elif step.work.key.is_stray:
             self._strays.pop(step.name, None)
-            self.work.forget(step.work.key)
+            self.work.gone(step.work.key, now)
         else:
             self._wrote_slice(step, uid, version, now)
 
@@ -327,7 +322,7 @@ class Publication:
         if step.kind is Kind.SLICE and not step.work.key.is_stray:
             self._go_on(self.groups[step.group], step.work, now)
         elif step.spec is None:
-            self.work.forget(step.work.key)
+            self.work.gone(step.work.key, now)
         else:
             self.work.unchanged(step.work.key, now)
 
@@ -351,19 +346,19 @@ class Publication:
             state.deadline = None
             if not state.readers and not state.users:
                 state.is_expired = True
-                self._mark_group(state, now, 0.0, urgent=False)
+                self._mark_group(state, Moment(now), urgent=False)
 
     def _stray_step(self, work: Work[Target], now: float) -> Step | None:
         held = self._strays.get(work.key.name)
         if held is None:
-            self.work.forget(work.key)
+            self.work.gone(work.key, now)
             return None
         return Step(work=work, kind=Kind.SLICE, name=work.key.name, held=held)
 
     def _group_step(self, work: Work[Target], now: float) -> Step | None:
         state = self.groups.get(work.key.name)
         if state is None:
-            self.work.forget(work.key)
+            self.work.gone(work.key, now)
             return None
         step = state.next_step()
         if step is None:
@@ -385,7 +380,7 @@ class Publication:
         state = self.groups[step.group]
         if step.spec is None:
             state.held.pop(step.index, None)
-            if state.wants(step.index):  # it was given up, and is needed again since
+            if state.is_followed and state.wants(step.index):  # given up, and needed again since
                 state.is_complete = False
                 state.note(SliceChanges(grown=(step.index,)))
         else:
@@ -405,10 +400,10 @@ class Publication:
     def _settle(self, state: GroupState, work: Work[Target], now: float) -> None:
         if state.is_expired:
             del self.groups[state.id]
-            self.work.forget(work.key)
+            self.work.gone(work.key, now)
             return
         self.work.written(work.key, now)
-        if state.users:
+        if state.is_followed:
             state.is_complete = True
             state.is_refused = False
             self._let_go(state, now)
@@ -417,14 +412,16 @@ class Publication:
 
     def _node_step(self, work: Work[Target], now: float) -> Step | None:
         name = work.key.name
-        work = self._stop_waiting(name, work)
+        waited = self._waiting.leave(name)
+        if waited is not None:
+            work = Work(work.key, work.pending.joined(waited))
         held = self.nodes.get(name)
         if not self._resolver.has_node(name):
             return Step(work=work, kind=Kind.NODE_POLICY, name=name, held=held)
         share = self._resolver.share(name)
         missing = {group for group in _ids(share) if not self.groups[group].is_ready}
         if missing:
-            self._wait(name, missing, work, now)
+            self._wait(work, missing, now)
             return None
         spec = node_policy_spec(share, self._version_of)
         self._writing[name] = spec.digest
@@ -434,36 +431,17 @@ class Publication:
         policy = self._resolver.policy((ruleset.namespace, ruleset.name))
         return PolicyVersion(policy.uid, policy.generation) if policy is not None else PolicyVersion("", 0)
 
-    def _wait(self, name: str, missing: set[str], work: Work[Target], now: float) -> None:
-        self._waiting[name] = _Waiting(missing, work)
+    def _wait(self, work: Work[Target], missing: set[str], now: float) -> None:
+        self._waiting.enter(work.key.name, missing, work.pending)
         for group in missing:
-            state = self.groups[group]
-            state.waiters[name] = None
-            if state.has_more:
-                self._mark_group(state, now, work.pending.trigger, urgent=True)
+            if self.groups[group].has_more:  # ahead of groups that nobody waits for
+                self._mark_group(self.groups[group], Moment(now, work.pending.trigger), urgent=True)
         self.work.unchanged(work.key, now)
-
-    def _stop_waiting(self, name: str, work: Work[Target]) -> Work[Target]:
-        """The node is looked at anew: it is as old and as urgent as it was when it began to wait."""
-        waiting = self._waiting.pop(name, None)
-        if waiting is None:
-            return work
-        for group in waiting.groups:
-            if group in self.groups:
-                self.groups[group].waiters.pop(name, None)
-        return Work(work.key, _older(waiting.work.pending, work.pending))
 
     def _let_go(self, state: GroupState, now: float) -> None:
         """A group is complete: the nodes that waited for nothing else are written."""
-        waiters, state.waiters = state.waiters, {}
-        for name in waiters:
-            waiting = self._waiting.get(name)
-            if waiting is None:
-                continue
-            waiting.groups.discard(state.id)
-            if not waiting.groups:
-                pending = waiting.work.pending
-                self._mark_node(name, now, pending.trigger, urgent=pending.urgent)
+        for name, pending in self._waiting.complete(state.id):
+            self._mark_node(name, Moment(now, pending.trigger), urgent=pending.urgent)
 
     def _wrote_node(self, step: Step, uid: str, version: str, now: float) -> None:
         self._writing.pop(step.name, None)
@@ -472,13 +450,10 @@ class Publication:
             if known is not None:
                 del self.nodes[step.name]
                 self._read(known.groups, (), now)
-            if self._resolver.has_node(step.name):
-                self.work.written(step.work.key, now)
-            else:
-                self.work.forget(step.work.key)
+            self.work.gone(step.work.key, now)
             return
         if known is None or known.uid != uid or is_newer(version, known.version):
-            groups = tuple(each.id for each in (*step.spec.groups, *step.spec.named_port_groups))
+            groups = named_groups(step.spec)
             observed = known.observed if known is not None and known.uid == uid else ""
             self.nodes[step.name] = HeldNode(uid, version, step.digest, groups, observed)
             self._read(known.groups if known else (), groups, now)
@@ -487,14 +462,24 @@ class Publication:
     # Figures
 
     @property
-    def waiting(self) -> int:
+    def members(self) -> int:
+        """Members of all groups, each as often as it is in one. O(slices)."""
+        return sum(state.packing.size for state in self.groups.values() if state.packing is not None)
+
+    @property
+    def slices(self) -> int:
+        """Slices that stand. O(groups)."""
+        return sum(len(state.held) for state in self.groups.values()) + len(self._strays)
+
+    @property
+    def backlog(self) -> int:
         """Objects that differ from what stands, whether or not it is their turn."""
         return len(self.work) + self.work.in_flight + len(self._waiting)
 
     def oldest_age(self, now: float) -> float:
         """Seconds since the oldest difference that still stands. O(objects that wait)."""
-        waiting = (now - each.work.pending.since for each in self._waiting.values())
-        return max(self.work.oldest_age(now), max(waiting, default=0.0))
+        waiting = self._waiting.oldest()
+        return max(self.work.oldest_age(now), 0.0 if waiting is None else now - waiting)
 
     def is_settled(self, node: str) -> bool:
         """Whether the NodePolicy of a node stands as it should."""
@@ -503,15 +488,11 @@ class Publication:
         return self.has_begun and not is_busy
 
 
+def named_groups(spec: NodePolicySpec) -> tuple[str, ...]:
+    """The ids of every group that a NodePolicy names."""
+    return (*(each.id for each in spec.groups), *(each.id for each in spec.named_port_groups))
+
+
 def _ids(share: NodeView) -> Iterator[str]:
     yield from map(group_id, share.groups)
     yield from map(group_id, share.named_ports)
-
-
-def _older(first: Pending, second: Pending) -> Pending:
-    """Two reasons to write one object, as one."""
-    return Pending(
-        since=min(first.since, second.since),
-        trigger=min(first.trigger, second.trigger),
-        urgent=first.urgent or second.urgent,
-    )

@@ -7,6 +7,7 @@ because addresses are used again.
 """
 
 import heapq
+import math
 from collections.abc import Hashable
 from typing import Generic, NamedTuple, TypeVar
 
@@ -24,6 +25,17 @@ URGENT_IN_A_ROW = 9
 """After as many, one of the others: what allows must come too, however much there is to tighten."""
 
 
+NEVER = math.inf
+"""The trigger of what no API event caused."""
+
+
+class Moment(NamedTuple):
+    """When something became known: `now` in monotonic seconds, `trigger` the time of day of its API event."""
+
+    now: float
+    trigger: float = NEVER
+
+
 class Pending(Struct):
     """Why an object is to be written.
 
@@ -38,6 +50,15 @@ class Pending(Struct):
     """After a failure: when to try again."""
     due: float = 0.0
     failures: int = 0
+
+    def joined(self, other: "Pending") -> "Pending":
+        """Two reasons to write one object, as one."""
+        return Pending(
+            since=min(self.since, other.since),
+            trigger=min(self.trigger, other.trigger),
+            urgent=self.urgent or other.urgent,
+            failures=max(self.failures, other.failures),
+        )
 
 
 class Work(NamedTuple, Generic[Key]):
@@ -76,8 +97,9 @@ class WorkList(Generic[Key]):
         """Whether the object is being written."""
         return key in self._in_flight
 
-    def mark(self, key: Key, now: float, trigger: float, *, urgent: bool) -> None:
+    def mark(self, key: Key, at: Moment, *, urgent: bool) -> None:
         """The object has to be written; once more if that is being done."""
+        now, trigger = at
         pending = self._pending.get(key)
         if pending is None:
             pending = self._pending[key] = Pending(now, trigger, urgent)
@@ -88,12 +110,6 @@ class WorkList(Generic[Key]):
             pending.urgent = True
         if key not in self._in_flight:
             self._place(key, pending, now)
-
-    def drop(self, key: Key) -> None:
-        """The object need not be written any more."""
-        self._pending.pop(key, None)
-        self._urgent.pop(key, None)
-        self._normal.pop(key, None)
 
     def take(self, now: float) -> Work[Key] | None:
         """The next object whose turn it is; it is in flight until `written`, `again` or `failed`."""
@@ -119,6 +135,11 @@ class WorkList(Generic[Key]):
         if pending := self._pending.get(key):
             self._place(key, pending, now)
 
+    def gone(self, key: Key, now: float) -> None:
+        """The object does not exist any more, nor does its history."""
+        self._written_at.pop(key, None)
+        self.unchanged(key, now)
+
     def again(self, work: Work[Key], now: float) -> None:
         """One write of several is done: the others follow at once, as urgent and as old as the first."""
         self._return(work, now, now)
@@ -127,12 +148,6 @@ class WorkList(Generic[Key]):
         """It could not be written; tried again after a delay."""
         work.pending.failures += 1
         self._return(work, now, now + delay)
-
-    def forget(self, key: Key) -> None:
-        """The object does not exist any more, nor does its history."""
-        self.drop(key)
-        self._in_flight.discard(key)
-        self._written_at.pop(key, None)
 
     def next_at(self) -> float | None:
         """When something that waits for its moment will be due; None if nothing does."""
@@ -165,8 +180,7 @@ class WorkList(Generic[Key]):
         self._in_flight.discard(key)
         newer = self._pending.get(key)
         if newer is not None:
-            pending.trigger = min(pending.trigger, newer.trigger)
-            pending.urgent |= newer.urgent
+            pending = pending.joined(newer)
         pending.not_before = not_before
         self._pending[key] = pending
         self._place(key, pending, now, paced=False)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import click
 
+from controller.lab.apiserver import certificate
 from controller.lab.apiserver.access import User, read_tokens
 from controller.lab.apiserver.kubeconfig import write_kubeconfig
 from controller.lab.apiserver.server import ApiServer, Settings
@@ -27,6 +28,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--rbac", is_flag=True, help="Enforce roles and bindings.")
 @click.option("--tls-cert", type=_PATH, help="Certificate, PEM; without it the server speaks plain HTTP.")
 @click.option("--tls-key", type=_PATH, help="Key of the certificate, PEM.")
+@click.option("--self-signed", type=_PATH, help="Folder to make a certificate for https in.")
 @click.option("--kubeconfig", type=_PATH, help="File to write a kubeconfig to, with the first token.")
 @click.option("--history", default=20_000, show_default=True, help="Changes kept for each resource.")
 @click.option("--bookmark-seconds", default=60.0, show_default=True, help="Between bookmarks of a watch.")
@@ -40,6 +42,7 @@ def main(  # noqa: PLR0913, PLR0917 (one argument per option)
     rbac: bool,
     tls_cert: Path | None,
     tls_key: Path | None,
+    self_signed: Path | None,
     kubeconfig: Path | None,
     history: int,
     bookmark_seconds: float,
@@ -48,9 +51,12 @@ def main(  # noqa: PLR0913, PLR0917 (one argument per option)
     """Serve the Kubernetes API from memory, for labs and tests only."""
     try:
         known = read_tokens(tokens.read_text(encoding="utf-8")) if tokens else {}
+        if self_signed is not None:
+            made = certificate.self_signed(self_signed, ("localhost", "127.0.0.1", "::1", host))
+            tls_cert, tls_key = made.certificate, made.key
         tls = _tls(tls_cert, tls_key)
         sockets = [socket(fileno=descriptor) for descriptor in descriptors]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, certificate.CertificateError) as error:
         raise click.ClickException(str(error)) from None
     settings = Settings(
         tokens=known,

@@ -49,7 +49,8 @@ class ServiceAddresses:
 
     def allocate(self, value: Object, old: Object | None) -> None:
         """Default a Service and give it what it needs. Raises ApiError 422."""
-        spec: dict[str, Any] = value.setdefault("spec", {})
+        spec: dict[str, Any] = value.get("spec") or {}
+        value["spec"] = spec
         spec.setdefault("type", "ClusterIP")
         spec.setdefault("sessionAffinity", "None")
         for port in spec.get("ports") or ():

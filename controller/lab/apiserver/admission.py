@@ -4,8 +4,8 @@ from typing import Any
 
 from controller.lab.apiserver import crds, schemas
 from controller.lab.apiserver.addresses import ServiceAddresses
+from controller.lab.apiserver.builtin_schemas import NETWORK_POLICY, TYPES
 from controller.lab.apiserver.kinds import CRDS, NAMESPACES, RBAC_GROUP, Kind
-from controller.lab.apiserver.policy_schema import NETWORK_POLICY
 from controller.lab.apiserver.status import Cause, bad_request, invalid
 from controller.lab.apiserver.store import Object
 from controller.objects.decode_metadata import check_metadata
@@ -31,6 +31,8 @@ class Admission:
     def admit(self, kind: Kind, value: Object, old: Object | None, *, strict: bool) -> None:
         """Default an object in place. Raises ApiError 400 (strict, unknown field) and 422."""
         _check_metadata(kind, value)
+        if kind.key in TYPES:
+            _check(kind, value, TYPES[kind.key])
         if kind.schema is not None:
             _fit(kind, value, kind.schema, strict=strict)
         match kind.key:
@@ -92,6 +94,10 @@ def _fit(kind: Kind, value: Object, schema: schemas.Schema, *, strict: bool) -> 
             f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}: strict decoding '
             f"error: {unknown}"
         )
+    _check(kind, value, schema)
+
+
+def _check(kind: Kind, value: Object, schema: schemas.Schema) -> None:
     causes = schemas.check(value, schema)
     if causes:
         raise invalid(kind.group, kind.name, value["metadata"].get("name") or "", causes)
@@ -107,9 +113,9 @@ def _admit_namespace(value: Object) -> None:
 
 
 def _admit_pod(value: Object) -> None:
-    spec = value.get("spec")
-    containers = spec.get("containers") if isinstance(spec, dict) else None
-    if not isinstance(spec, dict) or not isinstance(containers, list) or not containers:
+    spec = value.get("spec") or {}
+    containers = spec.get("containers")
+    if not containers:
         cause = Cause("spec.containers", "Required value", "FieldValueRequired")
         raise invalid("", "Pod", value["metadata"]["name"], [cause])
     spec.setdefault("restartPolicy", "Always")

@@ -83,8 +83,10 @@ class Debug:
         return {"id": self._faults.add(await request.read())}
 
     async def _clear_faults(self, request: web.Request) -> Any:  # noqa: ANN401
-        number = request.match_info["rest"]
-        self._faults.clear(int(number) if number.isdecimal() else None)
+        number = request.match_info["rest"].strip("/")
+        if number and not number.isdecimal():
+            raise bad_request(f"faults have numbers, and {number!r} is none")
+        self._faults.clear(int(number) if number else None)
         return {}
 
     async def _close_watches(self, request: web.Request) -> Any:  # noqa: ANN401

@@ -42,6 +42,7 @@ def apply(  # noqa: PLR0913 (as a request has them)
     mine = set(_fields(kind, applied))
     owners = read_owners(live) or _before_first_apply(kind, live, subresource)
     previous = owners.get(owner, set())
+    known = _last_applied(kind, live) if manager == "kubectl" else set()
     conflicts = [
         (field, other.manager)
         for other, fields in owners.items()
@@ -49,14 +50,16 @@ def apply(  # noqa: PLR0913 (as a request has them)
         for field in sorted(fields & mine)
         if _value(live, field) != _value(applied, field)
     ]
-    if conflicts and not force:
-        raise _refusal(conflicts)
+    refused = [(field, other) for field, other in conflicts if field not in known]
+    if refused and not force:
+        raise _refusal(refused)
     lost = {field for field, _ in conflicts}
     kept = {other: left for other, fields in owners.items() if other != owner and (left := fields - lost)}
     elsewhere = set().union(*kept.values()) if kept else set()
     merged: Object = _merge(kind, live, applied, [])
-    for field in sorted(previous - mine - elsewhere, key=len, reverse=True):
-        _remove(merged, field)
+    for field in sorted(previous - mine - elsewhere, key=len):  # an item before what is in it
+        if not _is_key(field) and not _is_shared_item(field, elsewhere):
+            _remove(merged, field)
     write_owners(merged, {**kept, owner: mine}, live)
     return merged
 
@@ -131,6 +134,16 @@ def write_owners(value: Object, owners: dict[Owner, set[Field]], live: Object) -
 def _before_first_apply(kind: Kind, live: Object, subresource: str) -> dict[Owner, set[Field]]:
     fields = set(_fields(kind, _relevant(live, subresource)))
     return {Owner("before-first-apply", "Update", kind.api_version, subresource): fields} if fields else {}
+
+
+def _last_applied(kind: Kind, live: Object) -> set[Field]:
+    """What kubectl owns by its annotation: applying on the server after it is no conflict with itself."""
+    annotations = (live.get("metadata") or {}).get("annotations") or {}
+    try:
+        applied = json.loads(annotations.get("kubectl.kubernetes.io/last-applied-configuration", "{}"))
+    except ValueError:
+        return set()
+    return set(_fields(kind, _relevant(applied, ""))) if isinstance(applied, dict) else set()
 
 
 def _refusal(conflicts: list[tuple[Field, str]]) -> ApiError:
@@ -242,6 +255,17 @@ def _value(value: Any, field: Field) -> Any:  # noqa: ANN401
             return None
     # An item as such has no value: whether it is there is all that can differ, and applying puts it there.
     return None if field[-1].startswith("k:") else value
+
+
+def _is_key(field: Field) -> bool:
+    """Whether a field tells its item from others: it goes with the item and never alone."""
+    *_, item, last = ("", *field)
+    return item.startswith("k:") and last.removeprefix("f:") in json.loads(item.removeprefix("k:"))
+
+
+def _is_shared_item(field: Field, elsewhere: set[Field]) -> bool:
+    """Whether it is an item of a list in which others own something."""
+    return field[-1].startswith("k:") and any(other[: len(field)] == field for other in elsewhere)
 
 
 def _remove(value: Object, field: Field) -> None:

@@ -1,4 +1,4 @@
-from controller.operator.worklist import INTERVAL, LONGEST_INTERVAL, URGENT_IN_A_ROW, WorkList
+from controller.operator.worklist import INTERVAL, LONGEST_INTERVAL, URGENT_IN_A_ROW, Moment, WorkList
 
 
 def taken(work: WorkList[str], now: float) -> str | None:
@@ -7,7 +7,7 @@ def taken(work: WorkList[str], now: float) -> str | None:
 
 
 def mark(work: WorkList[str], key: str, now: float, *, urgent: bool = False, trigger: float = 0.0) -> None:
-    work.mark(key, now, trigger, urgent=urgent)
+    work.mark(key, Moment(now, trigger), urgent=urgent)
 
 
 def write(work: WorkList[str], key: str, now: float) -> None:
@@ -149,11 +149,13 @@ def test_a_write_that_was_not_needed_delays_nothing() -> None:
     assert taken(work, 10.01) == "a"
 
 
-def test_an_object_that_is_dropped_is_not_written() -> None:
+def test_an_object_that_is_gone_and_comes_back_does_not_wait() -> None:
     work: WorkList[str] = WorkList()
     write(work, "a", 10.0)
-    mark(work, "a", 10.01)
+    mark(work, "a", 11.0)
+    taken(work, 11.0)
 
-    work.drop("a")
+    work.gone("a", 11.0)
+    mark(work, "a", 11.01)
 
-    assert (taken(work, 11.0), work.next_at(), len(work)) == (None, None, 0)
+    assert taken(work, 11.01) == "a"
