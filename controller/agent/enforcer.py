@@ -24,7 +24,7 @@ from controller.agent.generation import (
 )
 from controller.dataplane.compile import NodeCompiler
 from controller.dataplane.kernel import Kernel, KernelError
-from controller.dataplane.plan import Step, plan
+from controller.dataplane.plan import Planner, Step
 from controller.dataplane.ruleset import Ruleset
 from controller.dataplane.settings import Settings
 from controller.dataplane.tools import ToolError
@@ -78,6 +78,7 @@ class Enforcer:
         self._keep_established = keep_established
         self._sleep = sleep
         self._compiler = NodeCompiler(kernel.family, settings)
+        self._planner = Planner()
         self._held: Ruleset | None = None
         self._marks_in_doubt = False
         self._settled = False  # whether every connection was told of the last thing that was taken away
@@ -86,6 +87,11 @@ class Enforcer:
     def family(self) -> int:
         """4 or 6."""
         return self._kernel.family
+
+    @property
+    def held(self) -> Ruleset | None:
+        """What the kernel holds, as last read or written; None where that is not known."""
+        return self._held
 
     def apply(self, view: NodeView, cause: Cause = Cause.CHANGE) -> Applied:
         """Make the kernel hold what the view says.
@@ -164,12 +170,16 @@ class Enforcer:
         current = installed_generation(held, self._settings.marks)
         generation = current or 1
         target = self._compile(view, generation)
-        steps = plan(held, target)
-        if current is None or self._keep_established or (settled and not may_tighten(steps, held)):
-            return _Planned(steps, generation, target)
+        if current is None or self._keep_established:
+            return _Planned(self._planner.plan(held, target), generation, target)
+        # Where chains differ there is a commit, which may always tighten: that plan is not even made.
+        if settled and held.chains == target.chains:
+            steps = self._planner.plan(held, target)
+            if not may_tighten(steps, held):
+                return _Planned(steps, generation, target)
         generation = next_generation(current, self._settings.marks)
         target = self._compile(view, generation)
-        return _Planned(plan(held, target), generation, target)
+        return _Planned(self._planner.plan(held, target), generation, target)
 
     def _compile(self, view: NodeView, generation: int) -> Ruleset:
         return self._compiler.compile(view, generation)

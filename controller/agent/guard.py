@@ -35,6 +35,11 @@ class Schedule:
         self._next_canary = now + self._canary
         self._next_full = now + self._interval
 
+    def written(self, now: float) -> None:
+        """Rules were written: a full check soon, but none is put off, however often this happens."""
+        self._interval = self._first_full
+        self._next_full = min(self._next_full, now + self._interval)
+
     def due(self, now: float) -> Check | None:
         """What is due; a full check makes a canary needless."""
         if now >= self._next_full:

@@ -12,12 +12,13 @@ from msgspec import Struct
 from controller.agent.conntrack import Conntrack
 from controller.agent.enforcer import Applied, Cause, Enforcer
 from controller.dataplane.compile import FAMILIES
-from controller.dataplane.kernel import Kernel, KernelError, Survey
+from controller.dataplane.kernel import Detours, Kernel, KernelError, Survey
 from controller.dataplane.plan import Step
 from controller.dataplane.readback import SPOILT
+from controller.dataplane.restore_channel import RestoreChannel
 from controller.dataplane.ruleset import Rule, Ruleset
 from controller.dataplane.settings import DEFAULTS, Settings
-from controller.dataplane.tools import Backend, Runner, ToolError
+from controller.dataplane.tools import Backend, Runner, ToolError, restore_command
 from controller.engine.rulesets import NodeView
 
 
@@ -42,19 +43,26 @@ class Drift(Struct, frozen=True):
 
 
 class NodeEnforcement:
-    """Both families of this network namespace through one backend."""
+    """Both families of this network namespace through one backend.
 
-    def __init__(
+    `keep_open` keeps a restore process for each, for who makes many changes; `close` ends them.
+    """
+
+    def __init__(  # noqa: PLR0913 - one argument per option
         self,
         backend: Backend,
         runner: Runner,
         settings: Settings = DEFAULTS,
         *,
         keep_established: bool = False,
+        keep_open: bool = False,
         families: Iterable[int] = FAMILIES,
     ) -> None:
         conntrack = Conntrack(runner)
-        self._kernels = {family: Kernel(family, backend, runner) for family in families}
+        self._kernels = {
+            family: Kernel(family, backend, runner, channel=_channel(backend, family) if keep_open else None)
+            for family in families
+        }
         self._enforcers = {
             family: Enforcer(kernel, settings, conntrack, keep_established=keep_established)
             for family, kernel in self._kernels.items()
@@ -94,10 +102,19 @@ class NodeEnforcement:
         kernel.mend_entries()  # now that the right jump is there in any case
         return applied
 
+    def held(self) -> dict[int, Ruleset]:
+        """What each family holds, as last read or written; without those where that is not known."""
+        known = ((family, enforcer.held) for family, enforcer in self._enforcers.items())
+        return {family: held for family, held in known if held is not None}
+
     def close(self) -> None:
         """Let go of the channels to the kernel; rules and sets stay."""
         for kernel in self._kernels.values():
             kernel.close()
+
+    def detours(self) -> dict[int, Detours]:
+        """By family, the commits for which the process kept open was of no use."""
+        return {family: kernel.detours for family, kernel in self._kernels.items()}
 
     def is_alive(self) -> bool:
         """The canary of both families; a family that cannot be asked is not alive."""
@@ -127,6 +144,10 @@ class NodeEnforcement:
             return action(enforcer)
         except (KernelError, ToolError) as error:
             return FamilyFailure(enforcer.family, str(error))
+
+
+def _channel(backend: Backend, family: int) -> RestoreChannel:
+    return RestoreChannel(restore_command(backend, family))
 
 
 def cleanup(runner: Runner, families: Iterable[int] = FAMILIES) -> list[FamilyFailure]:

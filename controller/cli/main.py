@@ -25,6 +25,7 @@ _VERBS = {
     "lint": "what is wrong with the policies",
     "apply": "programme this node from manifests",
     "verify": "does this node's kernel hold what the manifests say",
+    "agent": "enforce on this node what the operator publishes",
     "cleanup": "remove podgate's rules from this node",
     "operator": "publish what every node of a cluster enforces",
     "status": "which policies are in force, and on how many nodes",
