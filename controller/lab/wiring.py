@@ -14,11 +14,12 @@ from msgspec import Struct
 from controller.lab.addressing import (
     FABRIC_ADDRESSES,
     FULL,
-    OUTSIDE_BLOCKS,
-    SERVICE_BLOCKS,
+    PRIVATE_BLOCKS,
     NodePlace,
     family_of,
 )
+
+_EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
 BRIDGE_OPTIONS = "forward_delay 0 stp_state 0 mcast_snooping 0"
 
@@ -44,23 +45,20 @@ class Attachment(Struct, frozen=True):
 def fabric_lines(families: Sequence[int]) -> Iterator[str]:
     """For `ip -batch` in the fabric, before any node."""
     yield "link set lo up"
-    for block in OUTSIDE_BLOCKS:
+    for block in PRIVATE_BLOCKS:
         if family_of(block) in families:
-            yield f"route add local {block} dev lo"
+            # A Service without endpoints: no rule takes its packets, and here its clients are told.
+            yield f"route add unreachable {block}"
     for family in families:
-        # A Service without endpoints: no rule takes its packets, and here its clients are told.
-        yield f"route add unreachable {SERVICE_BLOCKS[family]}"
+        # Not in the table of local routes, which is asked before those to the nodes.
+        yield f"route add local {_EVERYTHING[family]} dev lo table main"
 
 
 def outside_rules(family: int, port: int) -> str:
     """For iptables-restore in the fabric: whatever the port, one answers for the world outside."""
-    blocks = [block for block in OUTSIDE_BLOCKS if family_of(block) == family]
-    rules = [
-        f"-A PREROUTING -d {block} -p {protocol} -j REDIRECT --to-ports {port}"
-        for block in blocks
-        for protocol in ("tcp", "udp")
-    ]
-    return batch(["*nat", *rules, "COMMIT"])
+    inside = [f"-A PREROUTING -d {block} -j RETURN" for block in PRIVATE_BLOCKS if family_of(block) == family]
+    outside = [f"-A PREROUTING -p {protocol} -j REDIRECT --to-ports {port}" for protocol in ("tcp", "udp")]
+    return batch(["*nat", *inside, *outside, "COMMIT"])
 
 
 def uplink_lines(node: NodePlace, node_namespace: str) -> Iterator[str]:
