@@ -223,6 +223,8 @@ class Reconciler:
         metrics.pods.labels("pending").set(pending)
         journal.problems(problems)
         journal.stale(stale)
+        if target is None and not problems:
+            return  # what an agent before this one said is still so, and need not be taken back for a moment
         self._outlets.report(
             Report(
                 digest="" if target is None else target.digest,
@@ -248,7 +250,8 @@ class Reconciler:
             return "; ".join(each.message for each in self._subscription.problems()) or (
                 "the NodePolicy and its peer groups were not read yet"
             )
-        return "; ".join(each.message for each in self._failures())
+        failures = "; ".join(each.message for each in self._failures())
+        return failures or ("" if self._in_force is self._target else "it is being programmed")
 
     def _why_stale(self) -> str:
         if self._subscription.is_gone and self._target is not None:
