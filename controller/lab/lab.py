@@ -39,12 +39,14 @@ from controller.lab.bringup import (
     sweep,
     take_down,
 )
+from controller.lab.expectation import disagreements, evaluator_of
 from controller.lab.manifests import Manifest, read_manifests
 from controller.lab.namespaces import Namespace
 from controller.lab.network import Names, Network
+from controller.lab.pairs import Pair, PairProbe, pairs_of
 from controller.lab.podspec import Metadata, Node, Pod, Service
 from controller.lab.probing import PATIENCE, Outcome, Shot, fire
-from controller.lab.programs import has_podgate
+from controller.lab.programs import has_podgate, podgate_objects
 from controller.lab.readiness import Counts
 from controller.lab.registration import place_of, register
 from controller.lab.resources import SERVICES, WORKLOADS
@@ -53,7 +55,6 @@ from controller.lab.rundir import RunDir, Settings, labs_folder
 from controller.lab.targets import Ends
 from controller.lab.wiring import Cni
 from controller.lab.workloads import Workload
-from controller.objects.crds import node_policy_crd, peer_group_slice_crd
 from controller.objects.kinds import Protocol
 
 _numbers = count(1)
@@ -124,7 +125,7 @@ class Lab:
             start_controlplane(run_dir, settings)
             await asyncio.gather(*(register(lab.client, place) for place in places))
             if settings.with_podgate:
-                await manifests.apply(lab.client, [node_policy_crd(), peer_group_slice_crd()])
+                await manifests.apply(lab.client, podgate_objects())
                 start_operator(run_dir, settings)
                 for place in places:
                     start_agent(run_dir, settings, place.name)
@@ -227,6 +228,26 @@ class Lab:
     async def ends(self) -> Ends:
         """Everybody who can send, by name."""
         return Ends(self.names, await self.pods(), await self.nodes())
+
+    async def disagreements(self, family: int = 0, patience: float = PATIENCE) -> list[PairProbe]:
+        """All pairs of pods, probed; those whose outcome is not what the policies say at this moment."""
+        pods = await self.pods()
+        pairs = pairs_of(Ends(self.names, pods, await self.nodes()), pods, family=family)
+        return disagreements(await evaluator_of(self.client), await self.probe_pairs(pairs, patience))
+
+    async def probe_pairs(self, pairs: Sequence[Pair], patience: float = PATIENCE) -> list[PairProbe]:
+        """What comes back for probes of `pairs_of`."""
+        outcomes = await self.fire([pair.shot for pair in pairs], patience)
+        return [PairProbe(pair, outcome) for pair, outcome in zip(pairs, outcomes, strict=True)]
+
+    async def wait_agreed(self, within: float = 20.0) -> None:
+        """Until every packet fares as the policies say, in every family. Raises NotReadyError."""
+        deadline = time.monotonic() + within
+        for family in self.settings.families:
+            while found := await self.disagreements(family):
+                if time.monotonic() > deadline:
+                    words = "\n  ".join(map(str, found[:10]))
+                    raise NotReadyError(f"{len(found)} pairs not as the policies say:\n  {words}")
 
     def probe_counts(self) -> dict[str, Counts]:
         """The readiness probes of each pod until half a second ago."""

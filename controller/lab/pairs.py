@@ -1,55 +1,71 @@
-"""All pairs of a lab's pods, probed at once with real packets at every port they listen at."""
+"""All pairs of a lab's pods, to be probed at every port they listen at. Pure."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
-from controller.lab.lab import Lab
 from controller.lab.podspec import Pod, listening
-from controller.lab.probing import PATIENCE, Outcome
+from controller.lab.probing import Outcome, Shot
 from controller.lab.targets import Ends, TargetError
 from controller.objects.kinds import Protocol
 
+Service = tuple[Protocol, int]
 
-class PairProbe(Struct, frozen=True):
-    """One probe: between which ends, at which port, and what came back."""
+
+class Pair(Struct, frozen=True):
+    """A probe to be made: between which ends, at which port, by which packet."""
 
     source: str
     destination: str
     port: int
     protocol: Protocol
+    shot: Shot
+
+
+class PairProbe(Struct, frozen=True):
+    """A probe that was made, and what came back."""
+
+    pair: Pair
     outcome: Outcome
 
+    def __str__(self) -> str:
+        pair, shot = self.pair, self.pair.shot
+        ends = f"{pair.source} ({shot.source}) -> {pair.destination} ({shot.address})"
+        return f"{ends} {pair.port}/{pair.protocol.name}: {self.outcome}"
 
-async def probe_pairs(  # noqa: PLR0913 - by name
-    lab: Lab,
-    pods: Sequence[Pod],
+
+def pairs_of(  # noqa: PLR0913 - by name
+    ends: Ends,
+    pods: Iterable[Pod],
     *,
     sources: Collection[str] = (),
     destinations: Collection[str] = (),
-    service: tuple[Protocol, int] | None = None,
-    patience: float = PATIENCE,
-) -> list[PairProbe]:
-    """The outcomes of probes between ends: pods, nodes, `outside` and addresses; without names, all pods.
+    service: Service | None = None,
+    family: int = 0,
+) -> list[Pair]:
+    """Who is to ask whom: pods, nodes, `outside`, as destinations addresses; without names, all pods.
 
-    Each destination is asked at the ports it listens at, or at `service` alone. Raises TargetError.
+    Each destination is asked at the ports it listens at, or at `service` alone; `family` 0 is the first that
+    both ends have. Raises TargetError. O(pods^2 x ports).
     """
     by_name = {pod.key: pod for pod in pods if pod.addresses and not pod.has_ended}
-    ends = Ends(lab.names, by_name.values(), await lab.nodes())
-    pairs = [
-        (source, destination, port, protocol)
-        for source in sources or by_name
-        for destination in destinations or by_name
-        if source != destination
-        for protocol, port in _asked(by_name.get(destination), service)
+    return [
+        Pair(source, destination, port, protocol, ends.shot(source, destination, port, protocol, family))
+        for source, destination in _couples(sources or by_name, destinations or by_name)
+        for protocol, port in _asked(by_name, destination, service)
     ]
-    outcomes = await lab.fire([ends.shot(*pair) for pair in pairs], patience)
-    return [PairProbe(*pair, outcome) for pair, outcome in zip(pairs, outcomes, strict=True)]
 
 
-def _asked(pod: Pod | None, service: tuple[Protocol, int] | None) -> Iterable[tuple[Protocol, int]]:
+def _couples(sources: Iterable[str], destinations: Collection[str]) -> Iterator[tuple[str, str]]:
+    for source in sources:
+        for destination in destinations:
+            if source != destination:
+                yield source, destination
+
+
+def _asked(pods: Mapping[str, Pod], destination: str, service: Service | None) -> Iterable[Service]:
     if service is not None:
         return [service]
-    if pod is None:
-        raise TargetError("a destination that is no pod needs a port: --port 443/TCP")
-    return listening(pod)
+    if destination not in pods:
+        raise TargetError(f"{destination} is no pod, so it takes a port: --port 443/TCP")
+    return listening(pods[destination])

@@ -2,11 +2,16 @@
 
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from controller.lab.gateway import NODE_PORT
 from controller.lab.network import Names
 from controller.lab.rundir import RunDir, Settings
+from controller.objects.crds import node_policy_crd, peer_group_slice_crd
+
+_NAMESPACE = "podgate-system"
+"""Where the operator's lease is."""
 
 _COMMAND = "from controller.cli.main import main; main()"
 """`podgate`, by the interpreter and from the place that this one runs in."""
@@ -41,6 +46,12 @@ def agent_argv(run_dir: RunDir, settings: Settings, node: str) -> Sequence[str]:
         *("--server", f"http://127.0.0.1:{NODE_PORT}"),
         *("--state-dir", str(run_dir.caches / node)),
     ]
+
+
+def podgate_objects() -> list[Mapping[str, Any]]:
+    """What the API server must hold for them: their namespace and the definitions of their objects."""
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}}
+    return [namespace, node_policy_crd(), peer_group_slice_crd()]
 
 
 def has_podgate() -> bool:
