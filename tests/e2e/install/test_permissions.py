@@ -14,6 +14,7 @@ import pytest
 from controller.dataplane.tools import Backend
 from controller.kube.resource import NAMESPACES, NETWORK_POLICIES, NODES, PODS
 from controller.lab.apiserver.faults import Fault
+from controller.lab.namespaces import Namespace
 from controller.operator import census
 from tests.e2e.install.installed import (
     AGENT,
@@ -26,7 +27,7 @@ from tests.e2e.install.installed import (
     operator,
     until,
 )
-from tests.kernel.namespaces import Namespace, Namespaces
+from tests.kernel.namespaces import Namespaces
 from tests.kernel.requirements import missing
 from tests.kernel.wiring import Topology
 
