@@ -24,7 +24,7 @@ from controller.agent.generation import (
 )
 from controller.dataplane.compile import NodeCompiler
 from controller.dataplane.kernel import Kernel, KernelError
-from controller.dataplane.plan import Step, plan
+from controller.dataplane.plan import Planner, Step
 from controller.dataplane.ruleset import Ruleset
 from controller.dataplane.settings import Settings
 from controller.dataplane.tools import ToolError
@@ -50,6 +50,8 @@ class Applied(Struct, frozen=True):
     generation: int
     seconds: float
     retries: int = 0
+    swept: int = 0
+    """Chains that an earlier podgate had left in the other backend, and that were removed."""
 
 
 class _Planned(NamedTuple):
@@ -78,6 +80,7 @@ class Enforcer:
         self._keep_established = keep_established
         self._sleep = sleep
         self._compiler = NodeCompiler(kernel.family, settings)
+        self._planner = Planner()
         self._held: Ruleset | None = None
         self._marks_in_doubt = False
         self._settled = False  # whether every connection was told of the last thing that was taken away
@@ -86,6 +89,11 @@ class Enforcer:
     def family(self) -> int:
         """4 or 6."""
         return self._kernel.family
+
+    @property
+    def held(self) -> Ruleset | None:
+        """What the kernel holds, as last read or written; None where that is not known."""
+        return self._held
 
     def apply(self, view: NodeView, cause: Cause = Cause.CHANGE) -> Applied:
         """Make the kernel hold what the view says.
@@ -112,7 +120,8 @@ class Enforcer:
         Reads the kernel. Raises KernelError.
         """
         self._held = self._kernel.read()
-        return self._plan(view, self._held, settled=True).steps
+        current = installed_generation(self._held, self._settings.marks)
+        return self._plan(view, self._held, current, settled=True).steps
 
     def expected(self, view: NodeView, held: Ruleset) -> Ruleset:
         """What the kernel should hold where it holds `held`: the view, in the generation in force."""
@@ -125,7 +134,7 @@ class Enforcer:
     def _attempt(self, view: NodeView) -> tuple[tuple[Step, ...], int]:
         held = self._held if self._held is not None else self._kernel.read()
         current = installed_generation(held, self._settings.marks)
-        steps, generation, target = self._plan(view, held, settled=self._settled)
+        steps, generation, target = self._plan(view, held, current, settled=self._settled)
         if current is None or generation < current:
             # Marks of this number may be left from an earlier installation, or from the last time round.
             self._marks_in_doubt = True
@@ -159,17 +168,30 @@ class Enforcer:
             self._marks_in_doubt = False
         return None
 
-    def _plan(self, view: NodeView, held: Ruleset, *, settled: bool) -> "_Planned":
+    def _plan(self, view: NodeView, held: Ruleset, current: int | None, *, settled: bool) -> _Planned:
         """The steps, with a new generation if they may take something away (rule 2.59)."""
-        current = installed_generation(held, self._settings.marks)
         generation = current or 1
         target = self._compile(view, generation)
-        steps = plan(held, target)
-        if current is None or self._keep_established or (settled and not may_tighten(steps, held)):
-            return _Planned(steps, generation, target)
+        if current is None or self._keep_established:
+            return _Planned(self._planner.plan(held, target), generation, target)
+        # Another rule or an entry less may always take something away: no need to plan to know that.
+        if settled and held.chains == target.chains and not _loses_entries(held, target):
+            steps = self._planner.plan(held, target)
+            if not may_tighten(steps, held):
+                return _Planned(steps, generation, target)
         generation = next_generation(current, self._settings.marks)
         target = self._compile(view, generation)
-        return _Planned(plan(held, target), generation, target)
+        return _Planned(self._planner.plan(held, target), generation, target)
 
     def _compile(self, view: NodeView, generation: int) -> Ruleset:
         return self._compiler.compile(view, generation)
+
+
+def _loses_entries(held: Ruleset, target: Ruleset) -> bool:
+    """Whether a set that both have loses some. O(sets + entries of those that differ)."""
+    wanted = {each.name: each for each in target.sets}
+    return any(
+        not frozenset(each.entries) <= frozenset(wanted[each.name].entries)
+        for each in held.sets
+        if each.name in wanted and wanted[each.name].entries is not each.entries
+    )

@@ -15,7 +15,14 @@ from controller.agent.guard import Check, Schedule
 from controller.agent.node import FamilyFailure, NodeEnforcement
 from controller.cli.failure import CLEAN, ERROR, FOUND, CommandError
 from controller.cli.input import manifest_options, status_of
-from controller.cli.node_options import open_place, place_options, rule_options, settings_of, view_of
+from controller.cli.node_options import (
+    guard_options,
+    open_place,
+    place_options,
+    rule_options,
+    settings_of,
+    view_of,
+)
 from controller.dataplane.edits import RemoveChain, ReplaceChain
 from controller.dataplane.kernel import KernelError
 from controller.dataplane.plan import AddEntries, Commit, DestroySets, FillSet, RemoveEntries, Step
@@ -27,22 +34,7 @@ from controller.engine.rulesets import NodeView
 @click.option(
     "--follow", is_flag=True, help="Stay, watch for drift and mend it until stopped. Rules stay on exit."
 )
-@click.option(
-    "--canary-interval",
-    type=click.FloatRange(min=0.1),
-    default=5.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How often to look whether the rules are there at all.",
-)
-@click.option(
-    "--full-interval",
-    type=click.FloatRange(min=0.1),
-    default=3600.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="The longest time between two full read-backs; they start at the canary's and double.",
-)
+@guard_options
 @rule_options
 @place_options
 @manifest_options
@@ -83,10 +75,14 @@ def command(
         mark_mask=mark_mask,
         backend=place,
     )
-    with closing(NodeEnforcement(place, runner, settings, keep_established=keep_established)) as enforcement:
+    with closing(
+        NodeEnforcement(place, runner, settings, keep_established=keep_established, keep_open=follow)
+    ) as enforcement:
         if check:
             return max(_show_steps(enforcement, view), status_of(findings))
         status = max(_report(node, enforcement.apply(view)), status_of(findings))
+        for family, reason in enforcement.absent().items():
+            click.echo(f"{node} IPv{family}: nothing to enforce: {reason}")
         if follow:
             _follow(node, enforcement, view, Schedule(canary_interval, canary_interval, full_interval))
         return status
@@ -113,6 +109,11 @@ def _report(node: str, done: Iterable[Applied | FamilyFailure]) -> int:
             kinds = Counter(type(step).__name__ for step in each.steps)
             steps = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing to do"
             click.echo(f"{node} IPv{each.family}: {steps} ({each.cause}, {each.seconds * 1000:.1f} ms)")
+            if each.swept:
+                click.echo(
+                    f"{node} IPv{each.family}: {each.swept} chains that an earlier podgate left in the other"
+                    " iptables backend are removed"
+                )
     return status
 
 
@@ -134,13 +135,21 @@ def _follow(node: str, enforcement: NodeEnforcement, view: NodeView, schedule: S
         if check is None or (check is Check.CANARY and enforcement.is_alive()):
             continue
         drifts = enforcement.verify(view)
-        if not drifts:
+        for drift in drifts[:10]:
+            left = " (left for now, as it comes back each time: whose rule is it?)" if drift.deferred else ""
+            click.echo(f"{node} drift: {drift}{left}", err=True)
+        if all(drift.deferred for drift in drifts):
             continue
         repairs += 1
-        for drift in drifts[:10]:
-            click.echo(f"{node} drift: {drift}", err=True)
         _report(node, enforcement.repair(view))
         click.echo(f"{node}: {repairs} repairs so far", err=True)
+        for family, detours in enforcement.detours().items():
+            if detours.count:
+                click.echo(
+                    f"{node} IPv{family}: {detours.count} commits so far took a process of their own,"
+                    f" the last because: {detours.reason}",
+                    err=True,
+                )
         schedule.start(time.monotonic())
 
 

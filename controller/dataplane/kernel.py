@@ -6,8 +6,7 @@ chains, its own jumps and its own sets are ever touched or parsed.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 
 from msgspec import Struct
@@ -15,12 +14,28 @@ from msgspec import Struct
 from controller.dataplane import names
 from controller.dataplane.backend import legacy_tables, saved_table
 from controller.dataplane.parse import ParseError
-from controller.dataplane.plan import AddEntries, Commit, DestroySets, FillSet, RemoveEntries, Step, advance
+from controller.dataplane.plan import AddEntries, Commit, DestroySets, FillSet, RemoveEntries, Step
 from controller.dataplane.readback import entries, read_sets, read_table
-from controller.dataplane.ruleset import TABLE, AddressSet, Ruleset
+from controller.dataplane.restore_channel import ChannelUnavailableError, RestoreChannel
+from controller.dataplane.ruleset import TABLE, AddressSet, Ruleset, SetType
 from controller.dataplane.setlink import SetLink
-from controller.dataplane.steps_text import commit_text, entries_text, entry_text, fill_text, removal_text
-from controller.dataplane.tools import Backend, Runner, ToolError, list_command, require, restore_command
+from controller.dataplane.steps_text import (
+    commit_text,
+    entries_text,
+    entry_text,
+    fill_text,
+    own_chain_names,
+    removal_text,
+)
+from controller.dataplane.tools import (
+    Backend,
+    Runner,
+    ToolError,
+    ToolMissingError,
+    list_command,
+    require,
+    restore_command,
+)
 from controller.dataplane.validity import RulesetError, is_own_set
 from controller.dataplane.words import UnreadableError
 
@@ -43,25 +58,39 @@ class KernelError(Exception):
 
 
 class Survey(Struct, frozen=True):
-    """What of ours is in the kernel, and what is wrong beside it, in words, where it leads to our chains."""
+    """What of ours is in the kernel, and what is wrong beside it, in words, where it leads to our chains.
+
+    `displaced` says where a neighbour's rule stands above our jump, and so may keep packets from us.
+    """
 
     ruleset: Ruleset
     faults: tuple[str, ...] = ()
+    displaced: tuple[str, ...] = ()
+
+
+class Detours(Struct, frozen=True):
+    """How many commits took a process of their own although a channel was to take them, and why the last."""
+
+    count: int = 0
+    reason: str = ""
 
 
 class Kernel:
     """The kernel's tables of one family, seen through one backend.
 
     `open_link` opens the channel to the sets; where it cannot (OSError), `ipset restore` does its work.
+    `channel` takes the commits; without one, or where it fails, each is a process of its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its ways into the kernel, each of which a test can close
         self,
         family: int,
         backend: Backend,
         runner: Runner,
         sleep: Callable[[float], None] = time.sleep,
         open_link: Callable[[], SetLink] = SetLink,
+        *,
+        channel: RestoreChannel | None = None,
     ) -> None:
         self.family = family
         self.backend = backend
@@ -69,23 +98,25 @@ class Kernel:
         self._sleep = sleep
         self._open_link = open_link
         self._link: SetLink | None = None
+        self._channel = channel
+        self.detours = Detours()
 
-    def execute(self, held: Ruleset, steps: Iterable[Step]) -> Ruleset:
-        """Take the steps, in order, from what the kernel holds; returns what it holds then.
+    def execute(self, held: Ruleset, steps: Iterable[Step]) -> None:
+        """Take the steps, in order, from what the kernel holds.
 
         Raises KernelError at the first step that fails after its retries: read the kernel before planning
         again. A set that somebody else still uses is left where it is, and found again by the next reading.
         """
+        kinds = {each.name: each.type for each in held.sets}
         for filling, group in groupby(steps, key=_is_fill):
             # New sets, to which nothing refers yet, are made by one process.
             for batch in (tuple(group),) if filling else ((step,) for step in group):
                 try:
-                    self._take(held, batch)
+                    self._take(batch, kinds)
                 except (ToolError, OSError, RulesetError, UnreadableError) as error:
-                    self.close()  # an answer may still be under way on it
+                    self._close_link()  # an answer may still be under way on it
                     raise KernelError(f"IPv{self.family} {type(batch[0]).__name__}: {error}") from error
-                held = reduce(advance, batch, held)
-        return held
+                kinds.update((step.set.name, step.set.type) for step in batch if isinstance(step, FillSet))
 
     def read(self) -> Ruleset:
         """What of ours is there. Raises KernelError where it cannot be read at all."""
@@ -104,13 +135,13 @@ class Kernel:
         except (ToolError, ParseError) as error:
             raise KernelError(f"IPv{self.family}: {error}") from error
         strays = (f"a rule that is not podgate's leads into its chains: {line}" for line in found.strays)
-        displaced = (
+        displaced = tuple(
             f"a foreign rule stands above podgate's in {entry.chain}"
             for entry in entries(saved)
             if not entry.first
         )
         foreign = (f"set {name} is not of podgate's making" for name in odd)
-        return Survey(Ruleset(self.family, found.chains, sets), (*strays, *displaced, *foreign))
+        return Survey(Ruleset(self.family, found.chains, sets), (*strays, *foreign), displaced)
 
     def is_alive(self) -> bool:
         """The canary: our jump and our entry chain are there, at 2 to 6 ms.
@@ -147,42 +178,61 @@ class Kernel:
         if busy:
             raise KernelError(f"IPv{self.family}: somebody else uses the sets {', '.join(busy)}")
 
-    def mend_entries(self) -> bool:
-        """Have each entry lead to us by one jump, above all foreign rules; returns whether it had to be done.
+    def own_chains(self) -> tuple[str, ...]:
+        """The names of our chains, also of those that another version made; asking creates nothing.
 
-        Which jump is right is what `read` reads, so apply first. Raises KernelError.
+        Raises KernelError, or ToolMissingError where this backend's tools are not installed.
         """
-        mended = False
+        try:
+            return own_chain_names(saved_table(self._runner, self.backend, self.family))
+        except ToolMissingError:
+            raise
+        except ToolError as error:
+            raise KernelError(f"IPv{self.family} {self.backend}: {error}") from error
+
+    def mend_entries(self, *, insisting: bool = True) -> bool:
+        """Have each entry lead to us by one jump; returns whether that passed a foreign rule above it.
+
+        Which jump is right is what `read` reads, so apply first. Without `insisting`, a foreign rule above
+        the only jump is left there. Raises KernelError.
+        """
+        passed = False
         try:
             saved = saved_table(self._runner, self.backend, self.family)
             strays = read_table(saved, self.family).strays
             for entry in entries(saved):
                 right = [line for line in entry.jumps if line not in strays]
-                if right and not (entry.first and len(entry.jumps) == 1):
+                single = len(entry.jumps) == 1
+                if right and not (single and (entry.first or not insisting)):
                     self._commit(entry_text(entry, right[0]))
-                    mended = True
+                    passed |= not entry.first
         except (ToolError, ParseError) as error:
             raise KernelError(f"IPv{self.family}: {error}") from error
-        return mended
+        return passed
 
     def exists(self) -> bool:
         """Whether the backend has the table at all; asking never creates it."""
         return self.backend is not Backend.LEGACY or TABLE in legacy_tables(self.family)
 
     def close(self) -> None:
-        """Close the channel to the sets; what is in the kernel stays."""
+        """Close the channels; what is in the kernel stays."""
+        self._close_link()
+        if self._channel is not None:
+            self._channel.close()
+
+    def _close_link(self) -> None:
         if self._link is not None:
             self._link.close()
             self._link = None
 
-    def _take(self, held: Ruleset, batch: tuple[Step, ...]) -> None:
+    def _take(self, batch: tuple[Step, ...], kinds: Mapping[str, SetType]) -> None:
         match batch[0]:
             case FillSet():
                 self._fill([step.set for step in batch if isinstance(step, FillSet)])
             case AddEntries(name, changed):
-                self._change_entries(held, name, "add", changed)
+                self._change_entries("add", name, kinds[name], changed)
             case RemoveEntries(name, changed):
-                self._change_entries(held, name, "del", changed)
+                self._change_entries("del", name, kinds[name], changed)
             case Commit(edits):
                 self._commit(commit_text(edits, self.family))
             case DestroySets(obsolete):
@@ -192,6 +242,8 @@ class Kernel:
 
     def _commit(self, text: str) -> None:
         """One transaction, tried again while others hold the lock. Raises ToolError."""
+        if self._is_taken_by_channel(text):
+            return
         command = restore_command(self.backend, self.family)
         result = self._runner.run(command, text)
         for attempt in range(1, ATTEMPTS):
@@ -201,14 +253,33 @@ class Kernel:
             result = self._runner.run(command, text)
         require(result, command)
 
+    def _is_taken_by_channel(self, text: str) -> bool:
+        """Whether the transaction is in force already; if not, nothing of it is.
+
+        Then a process of its own has to take it, also what the channel refused: it may just have been the
+        lock, and such a process gives reasons with line numbers that fit the text. Raises ToolError where
+        nobody can say.
+        """
+        if self._channel is None:
+            return False
+        try:
+            result = self._channel.commit(text)
+        except ChannelUnavailableError as error:
+            reason = str(error)
+        else:
+            if not result.code:
+                return True
+            reason = result.errors or f"exit code {result.code}"
+        self.detours = Detours(self.detours.count + 1, reason)
+        return False
+
     # Sets
 
-    def _change_entries(self, held: Ruleset, name: str, verb: str, changed: tuple[str, ...]) -> None:
+    def _change_entries(self, verb: str, name: str, kind: SetType, changed: tuple[str, ...]) -> None:
         """By netlink; where that channel cannot be had, by `ipset restore`.
 
         Raises SetLinkError, UnreadableError or ToolError.
         """
-        kind = next(each.type for each in held.sets if each.name == name)
         link = self._opened_link()
         if link is None:
             self._restore_sets(entries_text(verb, name, changed))

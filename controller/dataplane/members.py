@@ -5,6 +5,7 @@ and no name. `MemberSets` remembers what each set was made from; after a change 
 those groups are made anew.
 """
 
+import bisect
 import operator
 import socket
 from collections.abc import Iterable
@@ -18,13 +19,16 @@ from controller.dataplane.words import in_order
 from controller.engine.rulesets import Endpoint, NamedPortGroup, NodeView, PodGroup
 
 Group = PodGroup | NamedPortGroup
+_Members = tuple[frozenset[str] | frozenset[Endpoint], ...]
+_FEW = 32
+"""Changes up to which taking out and putting in beats sorting all entries anew."""
 
 
 class _MemberSet(Struct, frozen=True):
     """A set, the groups it holds, and the very members it was made from."""
 
     groups: tuple[Group, ...]
-    members: tuple[frozenset[str] | frozenset[Endpoint], ...]
+    members: _Members
     set: AddressSet
 
 
@@ -39,6 +43,7 @@ class MemberSets:
         self._family = family
         self._separator = ":" if family == 6 else "."
         self._sets: dict[str, _MemberSet] = {}
+        self._holders: dict[Group, dict[str, None]] = {}
         self._earlier: dict[str, _MemberSet] = {} if earlier is None else earlier.made
 
     @property
@@ -69,13 +74,14 @@ class MemberSets:
         """Nothing more will be taken over."""
         self._earlier = {}
 
-    def refresh(self, view: NodeView) -> None:
-        """Take the members of another view of the same groups. O(sets + members of those that changed)."""
+    def refresh(self, view: NodeView, changed: Iterable[Group]) -> None:
+        """Take the members of some groups from another view of the same groups.
+
+        O(sets that hold them + members that changed).
+        """
         self._view = view
-        for name, each in self._sets.items():
-            members = self._members(each.groups)
-            if any(new is not old for new, old in zip(members, each.members, strict=True)):
-                self._sets[name] = self._make(name, each.set.type, each.groups)
+        for name in {name for group in changed for name in self._holders.get(group, ())}:
+            self._sets[name] = self._made_anew(self._sets[name])
 
     def _named(self, prefix: str, kind: SetType, groups: tuple[Group, ...]) -> str:
         name = names.address_set(self._family, [prefix, *(group.id for group in groups)])
@@ -84,15 +90,46 @@ class MemberSets:
         return name
 
     def _make(self, name: str, kind: SetType, groups: tuple[Group, ...]) -> _MemberSet:
-        members = self._members(groups)
+        for group in groups:
+            self._holders.setdefault(group, {})[name] = None
         earlier = self._earlier.get(name)
-        if earlier is not None and all(map(operator.is_, members, earlier.members)):
-            return earlier
+        if earlier is not None:
+            return self._made_anew(earlier)
+        members = self._members(groups)
         entries = self._addresses(members) if kind is SetType.ADDRESSES else self._endpoints(members)
         comment = safe_line("; ".join(map(str, groups)))
         return _MemberSet(groups, members, AddressSet(name, kind, entries, comment))
 
-    def _members(self, groups: Iterable[Group]) -> tuple[frozenset[str] | frozenset[Endpoint], ...]:
+    def _made_anew(self, earlier: _MemberSet) -> _MemberSet:
+        """A set with today's members; the same one where they are the very same."""
+        members = self._members(earlier.groups)
+        if all(map(operator.is_, members, earlier.members)):
+            return earlier
+        old = earlier.set
+        if old.type is SetType.ENDPOINTS:
+            entries = self._endpoints(members)
+        else:
+            entries = self._changed(old.entries, earlier.members, members)
+        return _MemberSet(earlier.groups, members, AddressSet(old.name, old.type, entries, old.comment))
+
+    def _changed(self, entries: tuple[str, ...], old: _Members, new: _Members) -> tuple[str, ...]:
+        """The entries of new members; where few changed, by taking out and putting in."""
+        pairs = [(had, has) for had, has in zip(old, new, strict=True) if had is not has]
+        lost = {each for had, has in pairs for each in had - has}
+        gained = {each for had, has in pairs for each in has - had}
+        if len(lost) + len(gained) > _FEW:
+            return self._addresses(new)
+        if not lost and not gained:
+            return entries
+        out = {each for each in lost if not any(each in group for group in new)}
+        found = [entry for entry in entries if entry not in out] if out else [*entries]
+        kind = socket.AF_INET6 if self._family == 6 else socket.AF_INET
+        for each in gained:
+            if isinstance(each, str) and self._separator in each and not any(each in group for group in old):
+                bisect.insort(found, each, key=lambda address: socket.inet_pton(kind, address))
+        return tuple(found)
+
+    def _members(self, groups: Iterable[Group]) -> _Members:
         return tuple(
             self._view.groups[group] if isinstance(group, PodGroup) else self._view.named_ports[group]
             for group in groups

@@ -17,23 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct, field
 
-from controller.dataplane import names
+from controller.dataplane.chain_facts import FactsKept, Place
 from controller.dataplane.edits import ChainEdit, chain_edits, edited
-from controller.dataplane.ruleset import (
-    AddressMatch,
-    AddressSet,
-    Chain,
-    ConnmarkMatch,
-    Goto,
-    Jump,
-    Return,
-    Rule,
-    Ruleset,
-    SetConnmark,
-    SetMatch,
-    SetType,
-    Side,
-)
+from controller.dataplane.ruleset import AddressSet, Chain, Rule, Ruleset, SetMatch, SetType
 from controller.dataplane.words import Entry, in_order, parse_entry
 from controller.objects.addresses import format_address
 
@@ -74,8 +60,6 @@ class DestroySets(Struct, frozen=True, tag="destroy-sets"):
 
 
 Step = FillSet | AddEntries | RemoveEntries | Commit | DestroySets
-Place = tuple[Side, int]
-"""Where a pod is dispatched: by which side of the packet, at which address."""
 
 
 class _SetChange(Struct, frozen=True):
@@ -91,6 +75,7 @@ class _Difference(Struct, frozen=True):
 
     old: Ruleset
     new: Ruleset
+    kept: FactsKept
     sets: tuple[_SetChange, ...]
     appeared: frozenset[Place]
     vanished: frozenset[Place]
@@ -99,23 +84,44 @@ class _Difference(Struct, frozen=True):
     needs: Mapping[Place, frozenset[str]] = field(default_factory=dict)
 
 
-def plan(old: Ruleset, new: Ruleset) -> tuple[Step, ...]:
-    """The steps from one ruleset to another of the same family; none where they are equal.
+class Planner:
+    """Plans change after change of one family, and looks only at chains it has not seen before."""
 
-    O(size of what differs + rules).
-    """
+    def __init__(self) -> None:
+        self._kept = FactsKept()
+
+    def plan(self, old: Ruleset, new: Ruleset) -> tuple[Step, ...]:
+        """The steps from one ruleset to another of the same family; none where they are equal.
+
+        O(chains + sets + size of what differs), O(rules) for chains that are new here.
+        """
+        steps = tuple(_without_empty(_steps(old, new, self._kept)))
+        self._kept.keep(old, new)
+        return steps
+
+
+def plan(old: Ruleset, new: Ruleset) -> tuple[Step, ...]:
+    """As `Planner.plan`, for once."""
+    return Planner().plan(old, new)
+
+
+def _steps(old: Ruleset, new: Ruleset, kept: FactsKept) -> list[Step]:
     changes = tuple(_set_changes(old, new))
-    asked = _sets_asked(old.chains)
+    asked = kept.contents(old).asked
     unseen = {change.name for change in changes} - asked
     before, after = {each.name for each in old.sets}, {each.name for each in new.sets}
     # What no rule asks yet, new or left by a change that was interrupted, is simply made right.
     fills = [FillSet(each) for each in new.sets if each.name not in before or each.name in unseen]
     orphans, obsolete = before - after - asked, (before - after) & asked
-    difference = _difference(old, new, [change for change in changes if change.name in asked])
-    middle = _plain(difference) or _staged(difference, (before | after) - orphans)
+    moving = tuple(change for change in changes if change.name in asked and not _is_known(change.name))
+    if moving:
+        difference = _difference(old, new, moving, kept)
+        middle = _plain(difference) or _staged(difference, (before | after) - orphans)
+    else:
+        middle = [_commit(old, new)]
     # A pod no longer known loses everything anyway, one that becomes known had nothing: first and last.
     known = [change for change in changes if _is_known(change.name) and change.name in asked]
-    steps = [
+    return [
         DestroySets(tuple(sorted(orphans))),
         *fills,
         *_removals(known),
@@ -123,7 +129,6 @@ def plan(old: Ruleset, new: Ruleset) -> tuple[Step, ...]:
         *_additions(known),
         DestroySets(tuple(sorted(obsolete))),
     ]
-    return tuple(_without_empty(steps))
 
 
 def advance(ruleset: Ruleset, step: Step) -> Ruleset:
@@ -143,17 +148,17 @@ def advance(ruleset: Ruleset, step: Step) -> Ruleset:
     return Ruleset(ruleset.family, ruleset.chains, tuple(sets[name] for name in sorted(sets)))
 
 
-def _difference(old: Ruleset, new: Ruleset, changes: Iterable[_SetChange]) -> _Difference:
-    sets = tuple(change for change in changes if not _is_known(change.name))
-    if _same_but_marks(old, new):
+def _difference(old: Ruleset, new: Ruleset, sets: tuple[_SetChange, ...], kept: FactsKept) -> _Difference:
+    if kept.same_but_marks(old, new):
         nowhere: frozenset[Place] = frozenset()
-        return _Difference(old, new, sets, nowhere, nowhere, nowhere, fixed_changed=False)
-    contents = _Contents(old), _Contents(new)
+        return _Difference(old, new, kept, sets, nowhere, nowhere, nowhere, fixed_changed=False)
+    contents = kept.contents(old), kept.contents(new)
     before, after = (found.dispatch() for found in contents)
     common = before.keys() & after.keys()
     return _Difference(
         old=old,
         new=new,
+        kept=kept,
         sets=sets,
         appeared=frozenset(after.keys() - before.keys()),
         vanished=frozenset(before.keys() - after.keys()),
@@ -168,12 +173,13 @@ def _set_changes(old: Ruleset, new: Ruleset) -> Iterator[_SetChange]:
     for each in new.sets:
         known = before.get(each.name)
         if known is not None and known is not each and known.entries != each.entries:
-            had, has = set(known.entries), set(each.entries)
-            yield _SetChange(
-                each.name,
-                tuple(entry for entry in each.entries if entry not in had),
-                tuple(entry for entry in known.entries if entry not in has),
-            )
+            had, has = frozenset(known.entries), frozenset(each.entries)
+            yield _SetChange(each.name, _those(each.entries, has - had), _those(known.entries, had - has))
+
+
+def _those(entries: tuple[str, ...], some: frozenset[str]) -> tuple[str, ...]:
+    """Some of the entries in their order; mostly they are one, or none."""
+    return tuple(entry for entry in entries if entry in some) if len(some) > 1 else tuple(some)
 
 
 # The plain order
@@ -181,8 +187,6 @@ def _set_changes(old: Ruleset, new: Ruleset) -> Iterator[_SetChange]:
 
 def _plain(difference: _Difference) -> list[Step] | None:
     """A plain order of steps where one is safe; None where it is not, or cannot be seen to be."""
-    if not difference.sets:
-        return [_commit(difference.old, difference.new)]
     if difference.fixed_changed or difference.replaced or _some_set_denies(difference):
         return None
     if not difference.appeared and not difference.vanished:
@@ -202,7 +206,7 @@ def _peers_change(difference: _Difference) -> list[Step] | None:
     gaining = {_peer(entry) for change in difference.sets for entry in change.added}
     losing = {_peer(entry) for change in difference.sets for entry in change.removed}
     if gaining and losing and len(gaining | losing) > 1:
-        local = _Contents(difference.new).addresses()
+        local = difference.kept.contents(difference.new).addresses()
         if gaining & local and losing & local and len((gaining | losing) & local) > 1:
             return None
     return [
@@ -240,13 +244,13 @@ def _pods_vanish(difference: _Difference) -> list[Step] | None:
     changes = [change for change in difference.sets if not _is_gate(change.name)]
     if any(change.added for change in difference.sets) or _ask_about_each_other(difference, changes, own):
         return None
-    kept = _with_marks_of(difference.new, difference.old)
+    unmarked = _with_marks_of(difference.new, difference.old, difference.kept)
     return [
         *_removals(_only(change, own, inside=True) for change in changes),
-        _commit(difference.old, kept),
+        _commit(difference.old, unmarked),
         *_removals(_only(change, own, inside=False) for change in changes),
         *_removals(change for change in difference.sets if _is_gate(change.name)),
-        _commit(kept, difference.new),
+        _commit(unmarked, difference.new),
     ]
 
 
@@ -322,128 +326,23 @@ def _with_sets(rule: Rule, copies: Mapping[str, str]) -> Rule:
     return Rule(matches, rule.target, rule.comment)
 
 
-# What a ruleset says
-
-
-def _sets_asked(chains: Iterable[Chain]) -> set[str]:
-    """The sets that some rule asks."""
-    return {match.name for rule in _rules(chains) for match in rule.matches if isinstance(match, SetMatch)}
-
-
 def _some_set_denies(difference: _Difference) -> bool:
     """Whether a set that changes is asked by a rule that does not allow: there, additions take away."""
     changing = {change.name for change in difference.sets if not _is_gate(change.name)}
     return any(
-        match.name in changing and not isinstance(rule.target, Return)
-        for rule in _rules((*difference.old.chains, *difference.new.chains))
-        for match in rule.matches
-        if isinstance(match, SetMatch)
+        not changing.isdisjoint(difference.kept.contents(each).denying)
+        for each in (difference.old, difference.new)
     )
 
 
-def _rules(chains: Iterable[Chain]) -> Iterator[Rule]:
-    return (rule for chain in chains for rule in chain.rules)
-
-
-class _Contents:
-    """Reads a ruleset: who is dispatched where, to which rules, and which sets those rules ask."""
-
-    def __init__(self, ruleset: Ruleset) -> None:
-        self._family = ruleset.family
-        self._chains = {chain.name: chain.rules for chain in ruleset.chains}
-        self._profiles: dict[Place, list[str]] = {}
-        for rule in (rule for chain in ruleset.chains for rule in chain.rules):
-            target = _profile(rule)
-            if target is not None:
-                self._profiles.setdefault(self._place(rule), []).append(target)
-
-    def dispatch(self) -> dict[Place, tuple[tuple[Rule, ...], ...]]:
-        """For every dispatched place the rules that decide there.
-
-        Equal rules are equal decisions, whatever their chain's name.
-        """
-        return {
-            place: tuple(rules for name in targets for rules in self._reachable(name))
-            for place, targets in self._profiles.items()
-        }
-
-    def addresses(self) -> set[str]:
-        """The addresses of the pods that are dispatched."""
-        return {format_address(self._family, value) for _, value in self._profiles}
-
-    def sets_of(self, place: Place) -> frozenset[str]:
-        """The sets that the rules of a place ask."""
-        return frozenset(
-            match.name
-            for name in self._profiles[place]
-            for rules in self._reachable(name)
-            for rule in rules
-            for match in rule.matches
-            if isinstance(match, SetMatch)
-        )
-
-    def fixed(self) -> dict[str, tuple[Rule, ...]]:
-        """Every rule that is no pod's, without its marks: a new generation alone is no change of meaning."""
-        return {
-            name: tuple(_without_marks(rule) for rule in rules if not _is_dispatch(rule))
-            for name, rules in self._chains.items()
-            if not names.is_profile(name) and not names.is_bucket(name)
-        }
-
-    def _place(self, rule: Rule) -> Place:
-        match = rule.matches[0]
-        assert isinstance(match, AddressMatch)  # noqa: S101 - `_profile` found it so
-        return match.side, match.value
-
-    def _reachable(self, name: str) -> Iterator[tuple[Rule, ...]]:
-        rules = self._chains[name]
-        yield rules
-        for rule in rules:
-            if isinstance(rule.target, Goto) and names.is_profile(rule.target.chain):
-                yield from self._reachable(rule.target.chain)
-
-
-def _profile(rule: Rule) -> str | None:
-    """The profile that a rule sends one pod to."""
-    single = len(rule.matches) == 1 and isinstance(rule.matches[0], AddressMatch)
-    if single and isinstance(rule.target, (Goto, Jump)) and names.is_profile(rule.target.chain):
-        return rule.target.chain
-    return None
-
-
-def _is_dispatch(rule: Rule) -> bool:
-    return isinstance(rule.target, Goto) and names.is_bucket(rule.target.chain)
-
-
-def _without_marks(rule: Rule) -> Rule:
-    matches = tuple(
-        ConnmarkMatch(0, match.mask, match.negated) if isinstance(match, ConnmarkMatch) else match
-        for match in rule.matches
-    )
-    target = SetConnmark(0, rule.target.mask) if isinstance(rule.target, SetConnmark) else rule.target
-    return Rule(matches, target, rule.comment)
-
-
-def _with_marks_of(new: Ruleset, old: Ruleset) -> Ruleset:
+def _with_marks_of(new: Ruleset, old: Ruleset, kept: FactsKept) -> Ruleset:
     """The new chains, except that a chain in which only the marks differ stays as it is."""
     before = {chain.name: chain for chain in old.chains}
     chains = tuple(
-        before[chain.name] if _only_marks_differ(before.get(chain.name), chain) else chain
+        before[chain.name] if kept.only_marks_differ(before.get(chain.name), chain) else chain
         for chain in new.chains
     )
     return Ruleset(new.family, chains, new.sets)
-
-
-def _same_but_marks(old: Ruleset, new: Ruleset) -> bool:
-    """Whether the chains are the same but for their marks; quick where most of them are the same objects."""
-    return len(old.chains) == len(new.chains) and all(
-        before is after or (before.name == after.name and _only_marks_differ(before, after))
-        for before, after in zip(old.chains, new.chains, strict=True)
-    )
-
-
-def _only_marks_differ(old: Chain | None, new: Chain) -> bool:
-    return old is not None and tuple(map(_without_marks, old.rules)) == tuple(map(_without_marks, new.rules))
 
 
 # Small change

@@ -1,6 +1,6 @@
 """Running the host's tools: iptables-*-restore, iptables-*-save, ipset, conntrack.
 
-The one place that starts processes.
+This and `conversation`, for tools that stay, are the places that start processes.
 
 Arguments are ours and constant; what comes from objects travels on standard input, rendered and escaped.
 Every call has a time limit, and the tools' own messages are kept, as they are what an operator has to read.
@@ -64,16 +64,11 @@ class LocalRunner:
 
     def __init__(self, time_limit: float = TIME_LIMIT) -> None:
         self._time_limit = time_limit
-        self._environment = {"PATH": _PATH, "LC_ALL": "C"}
-        lock = os.environ.get("XTABLES_LOCKFILE")
-        if lock:
-            self._environment["XTABLES_LOCKFILE"] = lock
+        self._environment = environment()
 
     def run(self, command: Sequence[str], text: str = "") -> Result:
         """Run a tool to its end. Raises ToolError where it is missing or exceeds the time limit."""
-        path = shutil.which(command[0], path=_PATH)
-        if path is None:
-            raise ToolMissingError(command, f"{command[0]} is not installed")
+        path = tool_path(command)
         try:
             done = subprocess.run(  # noqa: S603 - constant arguments, no shell
                 [path, *command[1:]],
@@ -90,6 +85,21 @@ class LocalRunner:
         except OSError as error:
             raise ToolError(command, str(error)) from error
         return Result(done.returncode, done.stdout, done.stderr)
+
+
+def environment() -> dict[str, str]:
+    """What a tool finds around it: English, and the lock that everybody on this machine takes."""
+    found = {"PATH": _PATH, "LC_ALL": "C"}
+    lock = os.environ.get("XTABLES_LOCKFILE")
+    return {**found, "XTABLES_LOCKFILE": lock} if lock else found
+
+
+def tool_path(command: Sequence[str]) -> str:
+    """Where the tool of a command is. Raises ToolMissingError."""
+    path = shutil.which(command[0], path=_PATH)
+    if path is None:
+        raise ToolMissingError(command, f"{command[0]} is not installed")
+    return path
 
 
 def require(result: Result, command: Sequence[str]) -> Result:

@@ -101,11 +101,12 @@ def _serve(pipe: Connection, namespace: str, backend: Backend, lock: str, keep_e
     os.environ["XTABLES_LOCKFILE"] = lock
     enter_network_namespace(namespace)
     runner = LocalRunner()
-    node = NodeEnforcement(backend, runner, keep_established=keep_established)
+    node = NodeEnforcement(backend, runner, keep_established=keep_established, keep_open=True)
     while True:
         try:
             verb, view = pipe.recv()
         except EOFError:
+            node.close()
             return
         try:
             pipe.send((False, cleanup(runner) if verb == "cleanup" else getattr(node, verb)(view)))

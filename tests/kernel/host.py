@@ -71,6 +71,7 @@ class Host:
         runner: Runner | None = None,
         *,
         keep_established: bool = False,
+        keep_open: bool = False,
         families: Iterable[int] = FAMILIES,
     ) -> NodeEnforcement:
         """Podgate, just started here."""
@@ -79,6 +80,7 @@ class Host:
             runner or self.runner,
             settings,
             keep_established=keep_established,
+            keep_open=keep_open,
             families=families,
         )
         self._leaving.callback(found.close)
@@ -94,9 +96,12 @@ class Host:
 
     def kernel(self, family: int = 4, runner: Runner | None = None) -> Kernel:
         """The tables of a family through this backend."""
-        found = Kernel(family, self.backend, runner or self.runner)
-        self._leaving.callback(found.close)
-        return found
+        return self.closing(Kernel(family, self.backend, runner or self.runner))
+
+    def closing(self, kernel: Kernel) -> Kernel:
+        """A kernel whose channels are closed on leaving."""
+        self._leaving.callback(kernel.close)
+        return kernel
 
     def run(self, *command: str, text: str = "") -> str:
         """What a command prints that must succeed."""

@@ -13,7 +13,13 @@ from controller.dataplane.ruleset import Ruleset
 TOOLS = {4: "iptables", 6: "ip6tables"}
 BACKENDS = ("nft", "legacy")
 
-_NEEDED = ["unshare", "ip", "ipset", *(f"{tool}-{each}-save" for tool in TOOLS.values() for each in BACKENDS)]
+_NEEDED = [
+    "unshare",
+    "ip",
+    "ipset",
+    "nft",
+    *(f"{tool}-{each}-save" for tool in TOOLS.values() for each in BACKENDS),
+]
 _missing = [tool for tool in _NEEDED if shutil.which(tool) is None]
 
 

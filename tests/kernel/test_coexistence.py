@@ -15,6 +15,7 @@ import pytest
 
 from controller.agent.enforcer import Applied
 from controller.agent.node import NodeEnforcement
+from controller.dataplane.kernel import Detours
 from controller.dataplane.tools import Backend
 from tests.kernel.changes import CHANGES, SHOP, STRICT
 from tests.kernel.host import Host, applied, needs_host
@@ -52,15 +53,16 @@ def foreigner(role: str, backend: Backend) -> Iterator[Account]:
     account.rounds, account.failures, account.rules = found.rounds, found.failures, found.rules
 
 
+@pytest.mark.parametrize("keep_open", [True, False], ids=["process kept open", "process each"])
 @pytest.mark.timeout(60 + COUNT)
-def test_nobody_loses_a_rule_and_no_error_is_left(host: Host) -> None:
+def test_nobody_loses_a_rule_and_no_error_is_left(host: Host, keep_open: bool) -> None:
     results: list[Applied] = []
     with (
         foreigner("kube-proxy", host.backend) as proxy,
         foreigner("firewall", host.backend) as firewall,
         foreigner("firewall", OTHER[host.backend]) as stranger,
     ):
-        node = host.node(STRICT, families=[4])
+        node = host.node(STRICT, keep_open=keep_open, families=[4])
         for number in range(COUNT):
             views = [each.view() for each in list(CHANGES.values())[1 + number % (len(CHANGES) - 1)]]
             results += applied(node.apply(views[number // len(CHANGES) % 2]))
@@ -69,6 +71,7 @@ def test_nobody_loses_a_rule_and_no_error_is_left(host: Host) -> None:
 
     assert sum(bool(result.steps) for result in results) > COUNT // 2
     assert [result.retries for result in results if result.retries] == []
+    assert node.detours() == {4: Detours()}
     for account in (proxy, firewall, stranger):
         assert account.failures == []
         assert account.rounds > 5

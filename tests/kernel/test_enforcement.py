@@ -214,7 +214,8 @@ def profile_rules(host: Host) -> list[str]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_rule_that_can_be_written_can_be_deleted_by_its_value(host: Host, family: int) -> None:
     kernel = host.kernel(family)
-    held = kernel.execute(Ruleset(family), plan(Ruleset(family), everything(family)))
+    held = everything(family)
+    kernel.execute(Ruleset(family), plan(Ruleset(family), held))
     chain = next(chain for chain in held.chains if chain.name == names.NODE_ENTRY)
     edits = [
         edit
@@ -262,7 +263,7 @@ def sets(text: str) -> Damage:
     )
 
 
-JUMP = "FORWARD -m comment --comment podgate -j PODGATE"
+JUMP = "FORWARD -j PODGATE"
 
 DRIFT: dict[str, tuple[Damage, str]] = {
     "the table is flushed": (damage("-F"), "chain FORWARD is missing"),
@@ -440,7 +441,7 @@ def test_the_canary_is_not_fooled_by_words_in_foreign_comments(host: Host) -> No
     applied(node.apply(SHOP.view()))
     host.iptables('-A FORWARD -m comment --comment "PODGATE was here: -j PODGATE" -j ACCEPT')
 
-    host.iptables("-D FORWARD -m comment --comment podgate -j PODGATE")
+    host.iptables("-D FORWARD -j PODGATE")
 
     assert not node.is_alive()
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from controller.agent.node import FamilyFailure
 from controller.dataplane.compile import compile_family
 from controller.dataplane.kernel import Kernel
-from controller.dataplane.plan import AddEntries, Commit, DestroySets, FillSet, RemoveEntries, Step
+from controller.dataplane.plan import AddEntries, Commit, DestroySets, FillSet, RemoveEntries, Step, advance
 from controller.dataplane.ruleset import Ruleset
 from controller.dataplane.setlink import SetLink
 from controller.dataplane.simulate import Packet
@@ -70,17 +70,17 @@ class DyingKernel(Kernel):
     dies_before: int | None = None
     in_the_middle = False
 
-    def execute(self, held: Ruleset, steps: Iterable[Step]) -> Ruleset:
+    def execute(self, held: Ruleset, steps: Iterable[Step]) -> None:
         for number, step in enumerate(steps):
             if number == self.dies_before:
                 part = half(step) if self.in_the_middle else None
                 if part is not None:
                     super().execute(held, [part])
                 raise Killed
-            held = super().execute(held, [step])
+            super().execute(held, [step])
+            held = advance(held, step)
         if self.dies_before is not None:
             raise Killed
-        return held
 
 
 def half(step: Step) -> Step | None:

@@ -43,6 +43,14 @@ STATES: dict[str, ClusterBuilder] = {
             "egress": [{"to": [namespaces(team="b"), pods()], "ports": [port("sql")]}],
         },
     ),
+    "a policy asks for a port by its name alone": SHOP.policy(
+        "shop/web",
+        {
+            "podSelector": labels(app="web"),
+            "policyTypes": ["Egress"],
+            "egress": [{"to": [namespaces()], "ports": [port("sql")]}],
+        },
+    ),
     "no policy is left": SHOP.without_policies(),
 }
 VIEWS = {name: built.view() for name, built in STATES.items()}
@@ -112,6 +120,42 @@ def test_a_set_whose_members_did_not_change_is_not_made_again() -> None:
     made_again = [name for name in after if after[name] is not before[name]]
     assert len(made_again) == 1
     assert "10.0.1.99" in after[made_again[0]].entries
+
+
+@pytest.mark.parametrize("number", [1, 20, 500])
+@pytest.mark.parametrize("family", [4, 6])
+def test_members_that_come_and_go_in_any_number_are_those_of_a_fresh_compilation(
+    number: int, family: int
+) -> None:
+    """Few are put in and taken out one by one, many are sorted anew; some are in several groups of a set."""
+    view = VIEWS["a policy asks for others"]
+    chance = random.Random(number)  # noqa: S311
+    again = NodeCompiler(family)
+    pool = [f"10.9.{n >> 8}.{n & 255}" for n in range(600)] + [f"fd00:9::{n:x}" for n in range(1, 600)]
+    for generation in range(1, 12):
+        changing = chance.sample(pool, number)
+        some = {group: chance.sample(changing, number // 2) for group in view.groups}
+        groups = {
+            group: members ^ frozenset(changing if chance.random() < 0.5 else some[group])
+            for group, members in view.groups.items()
+        }
+        view = msgspec.structs.replace(view, groups=groups)
+
+        compiled = again.compile(view, generation)
+
+        assert compiled == compile_family(view, family, Settings(generation=generation))
+
+
+def test_chains_that_did_not_change_are_the_same_objects() -> None:
+    """By which a plan knows that it need not look at them."""
+    again = NodeCompiler(4)
+    before = {chain.name: chain for chain in again.compile(VIEWS["as it is"], 1).chains}
+
+    after = again.compile(VIEWS["a subject came"], 1).chains
+
+    changed = [chain.name for chain in after if before.get(chain.name) is not chain]
+    assert changed
+    assert all(before.get(chain.name) != chain for chain in after if chain.name in changed)
 
 
 def _by_name(found: tuple[AddressSet, ...]) -> dict[str, AddressSet]:

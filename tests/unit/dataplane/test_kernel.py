@@ -6,7 +6,7 @@ import pytest
 
 from controller.dataplane.edits import EnterRule, ReplaceChain
 from controller.dataplane.kernel import ATTEMPTS, Kernel, KernelError
-from controller.dataplane.plan import AddEntries, Commit, DestroySets, FillSet, RemoveEntries, Step
+from controller.dataplane.plan import AddEntries, Commit, DestroySets, FillSet, RemoveEntries, Step, advance
 from controller.dataplane.render import SET_MAXELEM
 from controller.dataplane.ruleset import AddressSet, Chain, Jump, PortMatch, Return, Rule, Ruleset, SetType
 from controller.dataplane.setlink import SetLinkError
@@ -15,6 +15,7 @@ from tests.unit.fakehost import FakeHost, no_link
 
 EMPTY = Ruleset(4)
 PEERS = AddressSet("pg4-aaaaaaaaaaaaaaaa", SetType.ADDRESSES, ("10.0.0.1", "10.0.0.2"))
+HELD = Ruleset(4, (), (PEERS,))
 COMMIT = Commit(
     (ReplaceChain(Chain("PODGATE", (Rule((), Return()),))), EnterRule("FORWARD", Rule((), Jump("PODGATE"))))
 )
@@ -55,9 +56,9 @@ def test_a_commit_that_others_were_in_the_way_of_is_tried_again(
 ) -> None:
     host.trouble = failing("restore", [answer] * (ATTEMPTS - 1))
 
-    held = kernel.execute(EMPTY, [COMMIT])
+    kernel.execute(EMPTY, [COMMIT])
 
-    assert held == kernel.read()
+    assert kernel.read() == advance(EMPTY, COMMIT)
     assert len(host.called("restore", "--noflush", "--wait")) == ATTEMPTS
     assert pauses == [0.04, 0.08, 0.16, 0.32]
 
@@ -124,27 +125,28 @@ def test_a_set_that_is_still_in_use_for_a_moment_is_destroyed_then(
     host: FakeHost, kernel: Kernel, pauses: list[float]
 ) -> None:
     busy = Result(1, "", "ipset v7.17: Set cannot be destroyed: it is in use by a kernel component")
-    held = kernel.execute(EMPTY, [FillSet(PEERS)])
+    kernel.execute(EMPTY, [FillSet(PEERS)])
     host.trouble = failing("destroy", [busy, busy])
 
-    kernel.execute(held, [DestroySets((PEERS.name,))])
+    kernel.execute(HELD, [DestroySets((PEERS.name,))])
 
     assert host.sets == {}
     assert len(pauses) == 2
 
 
 def test_a_set_that_stays_in_use_fails_nothing_and_is_read_again(host: FakeHost, kernel: Kernel) -> None:
-    held = kernel.execute(EMPTY, [FillSet(PEERS), COMMIT])
+    kernel.execute(EMPTY, [FillSet(PEERS), COMMIT])
     host.chains[4]["OUTPUT"] = [f"-m set --match-set {PEERS.name} dst -j ACCEPT"]
 
-    after = kernel.execute(held, [DestroySets((PEERS.name,))])
+    kernel.execute(HELD, [DestroySets((PEERS.name,))])
 
-    assert after.sets == ()
     assert [each.name for each in kernel.read().sets] == [PEERS.name]
 
 
 def test_a_set_that_is_gone_already_is_destroyed(kernel: Kernel) -> None:
-    assert kernel.execute(EMPTY, [DestroySets(("pg4-x",))]) == EMPTY
+    kernel.execute(EMPTY, [DestroySets(("pg4-x",))])
+
+    assert kernel.read() == EMPTY
 
 
 def test_an_abandoned_set_of_another_kind_makes_room_for_the_one_that_is_filled(
@@ -152,9 +154,9 @@ def test_an_abandoned_set_of_another_kind_makes_room_for_the_one_that_is_filled(
 ) -> None:
     host.sets[PEERS.name] = ("hash:net family inet", {"10.0.0.0/8"})
 
-    held = kernel.execute(EMPTY, [FillSet(PEERS)])
+    kernel.execute(EMPTY, [FillSet(PEERS)])
 
-    assert kernel.read() == held
+    assert kernel.read() == HELD
 
 
 def test_sets_of_others_are_not_read_and_not_asked_for(host: FakeHost, kernel: Kernel) -> None:
@@ -198,11 +200,9 @@ def test_a_channel_on_which_something_failed_is_closed_and_opened_anew(
         return links[-1]
 
     kernel = Kernel(4, Backend.NFT, host, open_link=opened)  # type: ignore[arg-type]
-    held = Ruleset(4, (), (PEERS,))
-
     for _ in range(2):
         with pytest.raises(KernelError, match=words):
-            kernel.execute(held, [step])
+            kernel.execute(HELD, [step])
 
     assert [link.closed for link in links] == [True, True]
 
@@ -217,10 +217,33 @@ def test_one_jump_above_all_others_is_left(host: FakeHost, kernel: Kernel) -> No
     kernel.execute(EMPTY, [COMMIT])
     host.chains[4]["FORWARD"] = ["-i lo -j PODGATE", "-j ACCEPT", "-j PODGATE", "-j DROP", "-j PODGATE"]
 
-    assert kernel.mend_entries()
+    kernel.mend_entries()
 
     assert host.chains[4]["FORWARD"] == ["-j PODGATE", "-j ACCEPT", "-j DROP"]
     assert not kernel.mend_entries()
+
+
+def test_a_foreign_rule_above_the_jump_is_passed_by_who_insists(host: FakeHost, kernel: Kernel) -> None:
+    kernel.execute(EMPTY, [COMMIT])
+    host.chains[4]["FORWARD"].insert(0, "-j ACCEPT")
+    above = [*host.chains[4]["FORWARD"]]
+
+    assert not kernel.mend_entries(insisting=False)
+    assert host.chains[4]["FORWARD"] == above
+
+    assert kernel.mend_entries()
+    assert host.chains[4]["FORWARD"] == ["-j PODGATE", "-j ACCEPT"]
+
+
+def test_a_jump_too_many_goes_also_where_the_first_place_is_not_insisted_on(
+    host: FakeHost, kernel: Kernel
+) -> None:
+    kernel.execute(EMPTY, [COMMIT])
+    host.chains[4]["FORWARD"] = ["-j ACCEPT", "-j PODGATE", "-j PODGATE"]
+
+    kernel.mend_entries(insisting=False)
+
+    assert host.chains[4]["FORWARD"] == ["-j PODGATE", "-j ACCEPT"]
 
 
 def test_a_stray_jump_alone_is_left_until_the_right_one_is_there(host: FakeHost, kernel: Kernel) -> None:

@@ -8,13 +8,14 @@ import functools
 import pytest
 from msgspec.structs import replace
 
-from controller.dataplane.compile import compile_family
+from controller.dataplane.compile import NodeCompiler, compile_family
 from controller.dataplane.edits import InsertRule, ReplaceChain
 from controller.dataplane.plan import (
     AddEntries,
     Commit,
     DestroySets,
     FillSet,
+    Planner,
     RemoveEntries,
     Step,
     advance,
@@ -339,3 +340,18 @@ def test_taking_all_steps_leads_to_the_new_ruleset(change: str, settings: Settin
         held = advance(held, step)
 
     assert held == new
+
+
+@pytest.mark.parametrize("settings", [PLAIN, GATED, STRICT])
+def test_what_a_planner_remembers_changes_no_plan(settings: Settings) -> None:
+    """The chains come from one compiler, so that most of them are the same objects again and again."""
+    planner, compiler = Planner(), NodeCompiler(4, settings)
+    held = Ruleset(4)
+    generation = 0
+    for old, new in (*CHANGES.values(), *reversed(CHANGES.values())):
+        for state in (old, new):
+            for _ in range(2):
+                generation += 1
+                target = compiler.compile(state.view(), generation)
+                assert planner.plan(held, target) == plan(held, target)
+                held = target
