@@ -10,7 +10,7 @@ from controller.kube.client import ApiClient
 from controller.kube.connection import Connection
 from controller.lab.apiserver import ApiServer, Settings, User
 from controller.objects.crds import node_policy_crd, peer_group_slice_crd
-from tests.e2e.operator.world import World, admits, namespace, node, pod, policy
+from tests.e2e.operator.world import World, admits, eventually, namespace, node, pod, policy
 
 NAME = "system:serviceaccount:podgate-system:podgate-operator"
 READ = ["get", "list", "watch"]
@@ -81,6 +81,8 @@ async def test_it_works_without_any_right_to_change_what_is_not_its_own(guarded:
             policy("shop/web", admits("web", "client")),
         )
         await guarded.settled()
+        await guarded.put(policy("shop/nobody", admits("nobody")))
+        await eventually(lambda: told(guarded))
         await guarded.delete("Pod", "shop/web")
         await guarded.delete("NetworkPolicy", "shop/web")
         await guarded.settled()
@@ -97,6 +99,11 @@ async def test_objects_of_users_are_exactly_as_they_were(guarded: World) -> None
         await guarded.settled()
 
     assert await contents(guarded) == before
+
+
+async def told(world: World) -> bool:
+    """Whether the Event about the policy that selects nobody is there."""
+    return "SelectsNoPods" in await world.reasons("NetworkPolicy shop/nobody")
 
 
 async def contents(world: World) -> list[bytes]:
