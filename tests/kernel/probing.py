@@ -7,6 +7,7 @@ answered for a good while; nor was there a false one beside six busy loops on tw
 """
 
 import asyncio
+import errno
 import secrets
 import socket
 import struct
@@ -141,6 +142,11 @@ class Prober:
                     await self._exchange(shot, protocol, struct.pack("!BBHHH", request, 0, 0, 0, 1))
         except ConnectionRefusedError:
             return Outcome.REFUSED
+        except OSError as error:
+            # A node on the way may say that it knows no way; whether it does is a matter of its settings.
+            if error.errno in {errno.ENETUNREACH, errno.EHOSTUNREACH}:
+                return Outcome.SILENT
+            raise
         return Outcome.ANSWERED
 
     async def _connect(self, shot: Shot) -> None:
