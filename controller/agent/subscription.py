@@ -357,7 +357,10 @@ def _isolated(
 
 
 def _is_same(old: Target, new: Target) -> bool:
-    """Whether nothing is to be done to get from one to the other. O(groups + pods)."""
+    """Whether nothing is to be done to get from one to the other.
+
+    O(groups + pods), and O(members) of groups that were put together anew.
+    """
     return (
         old.digest == new.digest
         and old.incomplete == new.incomplete
@@ -369,7 +372,9 @@ def _is_same(old: Target, new: Target) -> bool:
 
 
 def _same_values(old: Mapping[Key, object], new: Mapping[Key, object]) -> bool:
-    return old.keys() == new.keys() and all(old[key] is value for key, value in new.items())
+    return old.keys() == new.keys() and all(
+        old[key] is value or old[key] == value for key, value in new.items()
+    )
 
 
 def _some(texts: Sequence[str]) -> str:
