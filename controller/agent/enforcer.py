@@ -50,6 +50,8 @@ class Applied(Struct, frozen=True):
     generation: int
     seconds: float
     retries: int = 0
+    swept: int = 0
+    """Chains that an earlier podgate had left in the other backend, and that were removed."""
 
 
 class _Planned(NamedTuple):

@@ -64,3 +64,33 @@ class Schedule:
     def wait(self, now: float) -> float:
         """Seconds until something is due."""
         return max(0.0, min(self._next_canary, self._next_full) - now)
+
+
+class Contest:
+    """Two programs that both want the first place of a chain: how often to take it back.
+
+    At once the first times, then ever more rarely, from `first` to `last` seconds apart; at once again after
+    the neighbour has left us alone for twice as long as we waited.
+    """
+
+    def __init__(self, first: float = 60.0, last: float = 3600.0, at_once: int = 5) -> None:
+        self._first = first
+        self._last = last
+        self._at_once = at_once
+        self._in_a_row = 0
+        self._pause = 0.0
+        self._mended_at = float("-inf")
+        self.mended = 0
+
+    def may_mend(self, now: float) -> bool:
+        """Whether it is time."""
+        return now >= self._mended_at + self._pause
+
+    def count(self, now: float) -> None:
+        """It was taken back."""
+        calm = now - self._mended_at > 2 * max(self._pause, self._first)
+        self._in_a_row = 1 if calm else self._in_a_row + 1
+        self.mended += 1
+        self._mended_at = now
+        beyond = self._in_a_row - self._at_once
+        self._pause = min(self._first * 2**beyond, self._last) if beyond >= 0 else 0.0
