@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-kernel soak clean
+.PHONY: help demo test lint format bench bench-kernel soak image-check install-yaml clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,7 @@ check:
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/shellcheck --external-sources .ci/run hack/setup hack/demo hack/image/*.sh hack/kind/*.sh
 
 format: ## Format the code, and mend what ruff can mend
 	@hack/setup
@@ -47,6 +48,13 @@ soak: ## Random clusters, policies and packets: text == simulated rules == kerne
 	@hack/setup kernel
 	@$(BIN)/python -m tests.kernel.soak --seconds $(SECONDS) --seed $(SEED)
 	@PODGATE_SOAK_CHANGES=2000 $(BIN)/pytest tests/kernel/test_coexistence.py tests/kernel/test_churn.py
+
+install-yaml: ## Write manifests/install.yaml anew, from manifests/base (kubectl)
+	@{ echo "# Made by make install-yaml from manifests/base"; kubectl kustomize manifests/base; } > manifests/install.yaml.new
+	@mv manifests/install.yaml.new manifests/install.yaml
+
+image-check: ## Build the image on a debootstrapped base, and run it as a node would (root)
+	@hack/image/check.sh
 
 clean: ## Remove the environment and every cache
 	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

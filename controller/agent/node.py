@@ -209,16 +209,14 @@ class NodeEnforcement:
             enforcer.forget()
             yield Drift(family, str(error).removeprefix(f"IPv{family}: "))
             return
-        faults = [*differences(survey.ruleset, expected), *survey.faults]
-        if faults:
+        found = [*differences(survey.ruleset, expected), *survey.faults]
+        if leftovers:
+            found.append(f"{len(leftovers)} chains of podgate's are left in the other iptables backend")
+        if found:
             enforcer.forget()
-        yield from (Drift(family, text) for text in faults)
+        yield from (Drift(family, text) for text in found)
         waiting = not self._first_places[family].may_mend(self._now())
         yield from (Drift(family, fault, deferred=waiting) for fault in survey.displaced)
-        if leftovers:
-            yield Drift(
-                family, f"{len(leftovers)} chains of podgate's are left in the other iptables backend"
-            )
 
     def _guarded(self, enforcer: Enforcer, action: Callable[[Enforcer], Applied]) -> Applied | FamilyFailure:
         try:

@@ -58,6 +58,11 @@ class GroupPacking:
         """How many slices there are."""
         return len(self._slices)
 
+    @property
+    def size(self) -> int:
+        """How many members there are, in all slices. O(slices)."""
+        return sum(map(len, self._slices))
+
     def members(self, index: int) -> tuple[Member, ...]:
         """The members of a slice, sorted."""
         return tuple(self._slices[index])
@@ -119,13 +124,10 @@ class GroupPacking:
     def _empty_the_last(self) -> set[int]:
         """Take slices away while the others would stay half empty; returns which ones gained."""
         gained: set[int] = set()
-        while self.count > 1 and self._total() <= (self.count - 1) * MEMBERS_MAX // 2:
+        while self.count > 1 and self.size <= (self.count - 1) * MEMBERS_MAX // 2:
             for member in self._slices.pop():
                 gained.add(self._add(member))
         return gained
-
-    def _total(self) -> int:
-        return sum(map(len, self._slices))
 
     def _place_of(self, member: Member) -> int | None:
         for index, held in enumerate(self._slices):

@@ -390,6 +390,10 @@ class Resolver:
         """Every node that is known or has a live pod, sorted; "" are the pods without one."""
         return tuple(sorted({*self._nodes, *self.inventory.nodes()}))
 
+    def has_node(self, name: str) -> bool:
+        """Whether a node is known or has a live pod. O(1)."""
+        return name in self._nodes or self.inventory.has_node(name)
+
     def groups(self) -> tuple[GroupRef, ...]:
         """Every group that some ruleset references."""
         named = (ref for entry in self._groups.values() for ref in entry.named)

@@ -202,11 +202,15 @@ class ApiClient:
         found = await self.list_all(resource, PartialObject, selection, metadata_only=True)
         return Listing([each.metadata for each in found.items], found.resource_version)
 
-    async def create(self, resource: Resource, body: object, into: type[T]) -> T:
-        """Create the object; AlreadyExists if its name is taken."""
+    async def create(self, resource: Resource, body: object, into: type[T], *, subresource: str = "") -> T:
+        """Create the object; AlreadyExists if its name is taken.
+
+        With a `subresource`, such as `binding` of pods, that of the object which the body names.
+        """
         content = msgspec.json.encode(body)
         target = msgspec.json.decode(content, type=_Target).metadata
-        path = resource.path(self._namespace(resource, target.namespace))
+        name = target.name if subresource else ""
+        path = resource.path(self._namespace(resource, target.namespace), name, subresource)
         return await self._write(self._request("POST", path, content), into)
 
     async def replace(self, resource: Resource, body: object, into: type[T], *, subresource: str = "") -> T:
@@ -254,14 +258,20 @@ class ApiClient:
         uid: str = "",
         resource_version: str = "",
         propagation: str = "",
+        grace_seconds: int | None = None,
     ) -> None:
-        """Delete the object; Conflict if it is not the one of `uid` and `resource_version` any more."""
+        """Delete the object; Conflict if it is not the one of `uid` and `resource_version` any more.
+
+        `grace_seconds` 0: at once, as kubelets do when a pod has ended.
+        """
         wanted = {"uid": uid, "resourceVersion": resource_version}
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if uid or resource_version:
             options["preconditions"] = {key: value for key, value in wanted.items() if value}
         if propagation:
             options["propagationPolicy"] = propagation
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
         request = self._request("DELETE", resource.path(namespace, name), msgspec.json.encode(options))
         await self._write(request, msgspec.Raw)
 

@@ -1,1 +1,1 @@
-"""Clusters without a cluster: what labs and tests of podgate run against. Not a part of the product."""
+"""A cluster of network namespaces: real nodes, pods, packets and rules on one machine, without containers."""

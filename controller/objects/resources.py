@@ -196,8 +196,11 @@ class Metadata(Struct, frozen=True, rename="camel", omit_defaults=True):
 class NodePolicy(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """One node's share, under the name of the node."""
 
-    api_version: str = msgspec.field(default=API_VERSION)
-    kind: str = msgspec.field(default="NodePolicy")
+    # By a factory, as a plain default would be left out in writing: an API server refuses what has no kind.
+    # Default factories, for what equals a plain default is not written.
+
+    api_version: str = msgspec.field(default_factory=lambda: API_VERSION)
+    kind: str = msgspec.field(default_factory=lambda: "NodePolicy")
     metadata: Metadata
     spec: NodePolicySpec
     status: NodePolicyStatus | None = None
@@ -228,8 +231,8 @@ class PeerGroupSliceSpec(Struct, frozen=True, rename="camel", omit_defaults=True
 class PeerGroupSlice(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """One slice, named after its group and index: `pg-<group>-<index>`."""
 
-    api_version: str = msgspec.field(default=API_VERSION)
-    kind: str = msgspec.field(default="PeerGroupSlice")
+    api_version: str = msgspec.field(default_factory=lambda: API_VERSION)
+    kind: str = msgspec.field(default_factory=lambda: "PeerGroupSlice")
     metadata: Metadata
     spec: PeerGroupSliceSpec
 

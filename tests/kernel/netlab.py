@@ -20,27 +20,27 @@ from typing import Self
 
 from controller.dataplane.ruleset import Ruleset
 from controller.dataplane.tools import Backend
+from controller.lab.namespaces import Command, run_all
+from controller.lab.probing import Outcome
+from controller.lab.wiring import BRIDGE_SYSCTLS, SYSCTLS, impatience
 from controller.objects.addresses import parse_cidr
 from controller.objects.kinds import Protocol
 from tests.kernel.ends import End
 from tests.kernel.flows import Flow, Talk
 from tests.kernel.loop import LoopThread
-from tests.kernel.namespaces import Command, Namespaces, run_all
-from tests.kernel.probing import PATIENCE, Outcome, Probe, Prober, Shot
+from tests.kernel.namespaces import Namespaces
+from tests.kernel.probing import PATIENCE, Probe, Prober, Shot
 from tests.kernel.rules import RuleLoader, Service
 from tests.kernel.wiring import (
-    BRIDGE_SYSCTLS,
-    DEVICE_SYSCTLS,
     NODE_SYSCTLS,
     OUTSIDE,
     OUTSIDE_BLOCKS,
-    SYSCTLS,
     Plan,
     Topology,
+    inside_lines,
     node_lines,
     outside_lines,
     plan,
-    pod_lines,
 )
 
 _OPEN_FILES = 16384
@@ -182,9 +182,9 @@ class Lab:
         self._configure({OUTSIDE: outside_lines(self.plan, self.namespace)})
         nodes = self.plan.nodes
         self._configure({node.name: node_lines(node, self.plan, self.namespace) for node in nodes})
-        self._configure({pod.name: pod_lines(pod, node, self.plan) for node in nodes for pod in node.pods})
+        self._configure({pod.name: inside_lines(pod, node, self.plan) for node in nodes for pod in node.pods})
         for namespace in self._namespaces:
-            namespace.set_sysctls(DEVICE_SYSCTLS)
+            namespace.set_sysctls(impatience("*"))
 
     def _await_links(self) -> None:
         """Bridges forward some milliseconds after their ports are up. Raises TimeoutError."""
