@@ -181,7 +181,7 @@ class OperatorProcess:
                     if answer.status == 200 and ready is None:
                         ready = time.monotonic() - self._began
                 found = await self.metrics()
-                if found["podgate_operator_nodepolicies"] and not found["podgate_operator_queue_depth"]:
+                if found["podgate_operator_published"]:
                     return {
                         "ready_s": round(ready or 0.0, 1),
                         "published_s": round(time.monotonic() - self._began, 1),
