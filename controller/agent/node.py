@@ -126,18 +126,20 @@ class NodeEnforcement:
     def _drift_of(
         self, family: int, view: NodeView, reread: Callable[[Survey], Survey] | None
     ) -> Iterator[Drift]:
-        kernel = self._kernels[family]
+        enforcer = self._enforcers[family]
         try:
-            self._enforcers[family].forget()
-            survey = kernel.survey()
+            survey = self._kernels[family].survey()
             if reread is not None:
                 survey = reread(survey)
-            expected = self._enforcers[family].expected(view, survey.ruleset)
+            expected = enforcer.expected(view, survey.ruleset)
         except (KernelError, ToolError) as error:
+            enforcer.forget()
             yield Drift(family, str(error).removeprefix(f"IPv{family}: "))
             return
-        yield from (Drift(family, text) for text in differences(survey.ruleset, expected))
-        yield from (Drift(family, fault) for fault in survey.faults)
+        found = [*differences(survey.ruleset, expected), *survey.faults]
+        if found:
+            enforcer.forget()
+        yield from (Drift(family, text) for text in found)
 
     def _guarded(self, enforcer: Enforcer, action: Callable[[Enforcer], Applied]) -> Applied | FamilyFailure:
         try:

@@ -38,7 +38,7 @@ from controller.agent.netns import enter_network_namespace
 from controller.agent.node import FamilyFailure, NodeEnforcement
 from controller.dataplane.tools import Backend, LocalRunner
 from controller.engine.resolve import Resolver
-from hack.bench.kernel import NODE, base_cluster
+from hack.bench.node import NODE, base_cluster
 
 CLIENT, POD, PORT = "10.144.0.5", "10.1.0.1", 8442
 """A peer of group 44, which policy 44 lets reach app 0 at the last of its three ports."""

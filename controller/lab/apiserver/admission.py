@@ -1,5 +1,6 @@
 """What the API server adds to an object and what it refuses, kind by kind, before it is stored."""
 
+from base64 import b64encode
 from typing import Any
 
 from controller.lab.apiserver import crds, schemas
@@ -38,6 +39,8 @@ class Admission:
         match kind.key:
             case key if key == NAMESPACES:
                 _admit_namespace(value)
+            case ("", "secrets"):
+                _admit_secret(value)
             case key if key == PODS:
                 _admit_pod(value)
             case key if key == POLICIES:
@@ -110,6 +113,15 @@ def _admit_namespace(value: Object) -> None:
     value["spec"].setdefault("finalizers", ["kubernetes"])
     value["status"] = value.get("status") or {}
     value["status"].setdefault("phase", "Active")
+
+
+def _admit_secret(value: Object) -> None:
+    """What is written as text, stringData, is stored as data in base64."""
+    texts = value.pop("stringData", None) or {}
+    value.setdefault("type", "Opaque")
+    if texts:
+        encoded = {name: b64encode(str(text).encode()).decode() for name, text in texts.items()}
+        value["data"] = {**(value.get("data") or {}), **encoded}
 
 
 def _admit_pod(value: Object) -> None:

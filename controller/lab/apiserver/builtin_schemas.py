@@ -69,6 +69,7 @@ TYPES: Mapping[Key, Schema] = {
         spec=_mapping(containers=_CONTAINERS, initContainers=_CONTAINERS, nodeName=_TEXT),
         status=_mapping(conditions=_list(_mapping()), phase=_TEXT),
     ),
+    ("", "secrets"): _mapping(data=_mapping(), stringData=_mapping(), type=_TEXT),
     ("", "services"): _mapping(
         spec=_mapping(
             ports=_list({**_mapping(), "nullable": False}),

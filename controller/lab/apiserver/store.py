@@ -10,6 +10,7 @@ import sys
 from bisect import bisect_left, insort
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -270,13 +271,17 @@ def make_record(kind: Kind, value: Object, revision: int) -> Record:
 
 def _field(value: Object, path: str) -> str:
     found: Any = value
-    for part in path.split("."):
+    for part in _parts(path):
         found = found.get(part) if isinstance(found, dict) else None
     if found is None:
         return "false" if path == "spec.hostNetwork" else ""
     return _intern(found if isinstance(found, str) else str(found).lower())
 
 
-Decoder = Callable[[bytes], Any]
-decode_json: Decoder = _decode
+@cache
+def _parts(path: str) -> list[str]:
+    return path.split(".")
+
+
+decode_json: Callable[[bytes], Any] = _decode
 encode_json: Callable[[Any], bytes] = _encode

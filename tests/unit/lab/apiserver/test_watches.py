@@ -6,6 +6,10 @@ import pytest
 from aiohttp import ClientSession
 
 from controller.lab.apiserver import ApiServer, Settings
+from controller.lab.apiserver.selectors import Selection
+from controller.lab.apiserver.store import Change
+from controller.lab.apiserver.watches import BACKLOG, Watch
+from controller.lab.apiserver.wire import Form
 from tests.unit.lab.apiserver.talk import PODS, Talk, pod, until
 
 METADATA = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
@@ -200,3 +204,16 @@ async def test_the_same_objects_go_to_many_watches(talk: Talk) -> None:
         events = [await stream.next() for stream in (one, two, three)]
 
     assert events[0] == events[1] == events[2]
+
+
+async def test_a_client_that_does_not_read_is_cut_off(server: ApiServer) -> None:
+    kind = server.parts.registry.named("v1", "Pod")
+    assert kind is not None
+    record = server.create(pod("a"))
+    watch = Watch(Selection(), Form(kind))
+
+    for _ in range(BACKLOG + 1):
+        watch.take(Change("ADDED", None, record))
+
+    assert watch.closed
+    assert await watch.drain(0) == []
