@@ -1,7 +1,7 @@
 """What the agent tells in its log: decisions, and what is wrong, once and not at every attempt."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from controller.agent.decisions import decisions
 from controller.agent.enforcer import Applied
@@ -28,8 +28,12 @@ class Journal:
         self._problems: dict[str, float] = {}
         self._is_stale = False
 
-    def in_force(self, target: Target, seconds: float) -> None:
-        """All families hold the target; the kernel took so many seconds for it."""
+    def in_force(self, target: Target, seconds: float, waited: Sequence[float]) -> None:
+        """All families hold the target, after so many seconds in the kernel; its events waited so long."""
+        self._log.debug(
+            f"{self._node}: {len(waited)} changes are in force",
+            waited_ms=[round(each * 1000, 3) for each in waited],
+        )
         for each in decisions(self._told, target):
             self._log.info(each.sentence(self._node, seconds), policy=each.policy, digest=target.digest)
         if self._told is None:

@@ -174,11 +174,12 @@ class Reconciler:
         before, self._in_force = self._in_force, target
         if before is None:
             self._schedule.start(time.monotonic())
+            self._news.clear()  # what was there before tells nothing of how long changes take
             self.programmed.set()
         self._outlets.metrics.last_sync.set_to_current_time()
-        self._latency.applied(self._news, time.monotonic(), time.time())
+        waited = self._latency.applied(self._news, time.monotonic(), time.time())
         self._news.clear()
-        self._outlets.journal.in_force(target, seconds)
+        self._outlets.journal.in_force(target, seconds, waited)
         snapshot = self._subscription.snapshot
         if snapshot is not None:
             self._outlets.keep(snapshot, before is None or before.digest != target.digest)
@@ -191,7 +192,10 @@ class Reconciler:
             found = self._kernel.check(target.view, families, check)
             return found, ipvs_problem(), self._kernel.sizes()
 
+        began = time.monotonic()
         found, self._proxy, sizes = await self._thread.run(job)
+        if check is Check.FULL:
+            self._schedule.took(time.monotonic(), time.monotonic() - began)
         self._outlets.metrics.sized(sizes)
         for each in found:
             self._take_check(each, target)
@@ -223,6 +227,8 @@ class Reconciler:
         metrics.pods.labels("pending").set(pending)
         journal.problems(problems)
         journal.stale(stale)
+        if target is None and not problems:
+            return  # what an agent before this one said is still so, and need not be taken back for a moment
         self._outlets.report(
             Report(
                 digest="" if target is None else target.digest,
@@ -248,7 +254,8 @@ class Reconciler:
             return "; ".join(each.message for each in self._subscription.problems()) or (
                 "the NodePolicy and its peer groups were not read yet"
             )
-        return "; ".join(each.message for each in self._failures())
+        failures = "; ".join(each.message for each in self._failures())
+        return failures or ("" if self._in_force is self._target else "it is being programmed")
 
     def _why_stale(self) -> str:
         if self._subscription.is_gone and self._target is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
-from controller.agent.enforcer import Applied
+from controller.agent.enforcer import Applied, Cause
 from controller.agent.guard import Check
 from controller.agent.node import Drift, FamilyFailure, NodeEnforcement
 from controller.dataplane.compile import FAMILIES
@@ -85,8 +85,8 @@ class NodeKernel:
             drifts = tuple(enforcement.verify(view))
         except Exception as error:  # noqa: BLE001 - see _guarded
             return Checked(family, mended=_failure(family, error))
-        if not drifts:
-            return Checked(family)
+        if all(drift.deferred for drift in drifts):
+            return Checked(family, drifts)
         return Checked(family, drifts, _guarded(family, enforcement.repair, view))
 
 
@@ -99,9 +99,11 @@ def _is_alive(enforcement: NodeEnforcement) -> bool:
 
 def _guarded(family: int, action: Callable[[NodeView], list[Outcome]], view: NodeView) -> Outcome:
     try:
-        return action(view)[0]
+        outcomes = action(view)
     except Exception as error:  # noqa: BLE001 - a bug in one family must not stop the other
         return _failure(family, error)
+    # A family that the node does not have has nothing to hold, and holds it.
+    return outcomes[0] if outcomes else Applied(family, Cause.CHANGE, (), 0, 0.0)
 
 
 def _failure(family: int, error: Exception) -> FamilyFailure:

@@ -3,7 +3,8 @@
     Reflector[T](client, resource, wire=Wire, keep=keep, sink=sink, selection=EVERYTHING, timing=Timing())
         wire: type[W]                     the fields to decode, a msgspec Struct
         keep: (W) -> T | None             what to remember of an object; None: it is of no interest
-    await reflector.run()                 for ever; cancel it to stop. Only a failing sink ends it
+    await reflector.run()                 for ever; cancel it to stop. A failing sink ends it, and credentials
+                                          that never worked (ConfigurationError)
     reflector.restart(label_selector=...) list and watch other objects from now on; without: list again
     await reflector.wait_synced()
     .is_synced .is_current .last_contact .last_error .counters .get(key) .items()
@@ -25,39 +26,20 @@ where it ended, and only a server that no longer has that history is listed agai
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from random import Random
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from controller.kube.backoff import Backoff
 from controller.kube.client import PAGE, ApiClient
-from controller.kube.errors import (
-    ApiError,
-    BadRequest,
-    Gone,
-    MalformedAnswer,
-    NotFound,
-    ServerError,
-    api_error,
-)
-from controller.kube.events import (
-    EventHead,
-    EventOf,
-    KeyMeta,
-    event_head,
-    event_object,
-    event_status,
-    identity,
-    item_head,
-    number,
-)
+from controller.kube.errors import ApiError, BadRequest, Gone, MalformedAnswer, NotFound, ServerError
+from controller.kube.mirror import Mirror
 from controller.kube.resource import EVERYTHING, Resource, Selection
-from controller.kube.sink import Sink, Unreadable
-from controller.kube.store import Identity, Key, Seen, Store
+from controller.kube.sink import Counters, Sink
+from controller.kube.store import Key
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -66,7 +48,6 @@ _log = logging.getLogger(__name__)
 _RANDOM = Random()  # noqa: S311 - spreads load, hides nothing
 _RELIST = (Gone, BadRequest, NotFound, MalformedAnswer)
 """What a watch may fail with that going on from where it was cannot mend."""
-_NO_EVENT = EventHead("")
 _STREAM_FAILURES = 3
 _UNPAGED_AFTER = 3
 _WARN_AGAIN = 60.0
@@ -86,19 +67,6 @@ class Timing(Struct, frozen=True):
     """A watch that lasted this long and ended is no failure."""
 
 
-class Counters(Struct):
-    """What happened since the start."""
-
-    lists: int = 0
-    watches: int = 0
-    events: int = 0
-    old: int = 0
-    """Events not believed: duplicates, or late."""
-    unreadable: int = 0
-    errors: Counter[str] = msgspec.field(default_factory=Counter)
-    """By the class of the error: `Gone`, `Unreachable`."""
-
-
 class Reflector(Generic[T]):
     """Owns the copy. One task runs it; everything else may be called from the same event loop."""
 
@@ -116,32 +84,32 @@ class Reflector(Generic[T]):
         random: Random = _RANDOM,
     ) -> None:
         self.resource = resource
-        self.counters = Counters()
         self.last_contact = float("-inf")
         """time.monotonic() of the last byte or successful answer."""
         self.last_error = ""
         """What went wrong last; empty once the server answers again."""
         self._client = client
-        self._keep: Callable[[Any], T | None] = keep
-        self._sink = sink
+        self._mirror: Mirror[T] = Mirror(resource, wire=wire, keep=keep, sink=sink)
         self._timing = timing
         self._page = page
         self._random = random
-        self._decode_item: Callable[[Raw], Any] = msgspec.json.Decoder(wire).decode
-        self._decode_event: Callable[[bytes], EventOf[Any]] = msgspec.json.Decoder(EventOf[wire]).decode  # type: ignore[valid-type]
-        self._store: Store[T] = Store()
         self._wanted = selection
         self._restart_pending = False
         self._scope: asyncio.Timeout | None = None
         self._synced = asyncio.Event()
-        self._position = ""
-        self._version: int | None = None
         self._must_list = True
         self._gone_while_listing = 0
         self._stream_failures = 0
         self._watch_pause = Backoff(timing.backoff, timing.backoff_cap, random)
         self._list_pause = Backoff(timing.backoff, timing.backoff_cap, random)
+        self._relist_pause = Backoff(timing.backoff, timing.backoff_cap, random)
         self._warned = ("", float("-inf"))
+        self._is_worrying = False
+
+    @property
+    def counters(self) -> Counters:
+        """What happened since the start."""
+        return self._mirror.counters
 
     @property
     def is_synced(self) -> bool:
@@ -160,15 +128,14 @@ class Reflector(Generic[T]):
 
     def get(self, key: Key) -> T | None:
         """The object; None if it is unknown or cannot be read."""
-        entry = self._store.get(key)
-        return entry.value if entry else None
+        return self._mirror.get(key)
 
     def items(self) -> Iterator[tuple[Key, T]]:
         """Every object that can be read."""
-        return self._store.readable()
+        return self._mirror.items()
 
     def __len__(self) -> int:
-        return len(self._store)
+        return len(self._mirror)
 
     async def wait_synced(self) -> None:
         """Wait for the first complete list."""
@@ -203,7 +170,7 @@ class Reflector(Generic[T]):
             self._gone_while_listing += isinstance(error, Gone)
             self._note(error)
             return max(self._list_pause.next(), error.retry_after)
-        began, position = time.monotonic(), self._position
+        began, position = time.monotonic(), self._mirror.position
         try:
             await self._until_restart(self._watch)
         except ApiError as error:
@@ -229,68 +196,45 @@ class Reflector(Generic[T]):
         """A watch ended as watches do. Only one that ends at once, and brings nothing, makes us slower."""
         lasted = time.monotonic() - began
         if lasted >= self._timing.backoff_cap:
-            self._list_pause.reset()
+            self._relist_pause.reset()
         if lasted >= self._timing.steady:
             self._watch_pause.reset()
             return 0.0
-        if position != self._position:
+        if position != self._mirror.position:
             self._watch_pause.reset()
         return self._watch_pause.next()
 
     def _after_failed_watch(self, error: ApiError, began: float, position: str) -> float:
         pause = self._after_watch(began, position) or self._watch_pause.next()
         self._stream_failures += isinstance(error, ServerError)
-        if isinstance(error, _RELIST) or self._stream_failures >= _STREAM_FAILURES:
+        is_hopeless = isinstance(error, _RELIST) or self._stream_failures >= _STREAM_FAILURES
+        if is_hopeless or self._mirror.has_gap:
             self._must_list = True
             # A back-off of its own: lists that succeed between watches that fail must not be frequent either.
-            return self._list_pause.next()
+            return self._relist_pause.next()
         return pause
-
-    # ----------------------------------------------------------------- list
 
     async def _list(self) -> None:
         self._restart_pending = False
         selection, token = self._wanted, ""
         # A list that outlives the server's history again and again is asked for in one piece at last.
         limit = self._page if self._gone_while_listing < _UNPAGED_AFTER else 0
-        self._store.begin_list()
+        self._mirror.begin_list()
         while True:
             page = await self._client.page(self.resource, Raw, selection, limit=limit, token=token)
             if not page.metadata.resource_version:
                 raise MalformedAnswer(f"list of {self.resource}", "it has no metadata.resourceVersion")
             at = self._heard()
-            for item in page.items or ():
-                self._observe_item(item, at)
+            self._mirror.list_items(page.items or (), at)
             token = page.metadata.token
             if not token:
                 break
-        for key in self._store.vanished():
-            self._drop(key, at)
-        self._position, self._version = page.metadata.resource_version, number(page.metadata.resource_version)
         self._gone_while_listing = self._stream_failures = 0
+        self._list_pause.reset()
         self._must_list = self._restart_pending
-        self.counters.lists += 1
         self._recovered()
         self._synced.set()
-        self._sink.synced(at)
-
-    def _observe_item(self, item: Raw, at: float) -> None:
-        try:
-            meta = item_head(item).metadata
-        except msgspec.DecodeError as error:
-            self._report(Unreadable(None, "", str(error), bytes(item)), at)
-            return
-        if not meta.name:
-            self._report(Unreadable(None, meta.uid, "it has no metadata.name", bytes(item)), at)
-            return
-        seen = identity(meta)
-        verdict = self._store.observe_listed(seen)
-        if verdict is not Seen.OLD:
-            self._admit(
-                seen, verdict, self._read(lambda: self._decode_item(item), seen, lambda: bytes(item)), at
-            )
-
-    # ---------------------------------------------------------------- watch
+        self._mirror.end_list(page.metadata.resource_version, at)
 
     async def _watch(self) -> None:
         seconds = self._timing.watch + self._random.uniform(0.0, self._timing.watch_jitter)
@@ -298,115 +242,14 @@ class Reflector(Generic[T]):
         async with self._client.watch(
             self.resource,
             self._wanted,
-            resource_version=self._position,
+            resource_version=self._mirror.position,
             seconds=seconds,
             silence=self._timing.silence,
         ) as batches:
             self._heard()
+            self._recovered()
             async for lines in batches:
-                self._observe_lines(lines, self._heard())
-
-    def _observe_lines(self, lines: list[bytes], at: float) -> None:
-        """One that is no event at all stops none of the others; but what it was about must then be listed."""
-        garbled: list[bytes] = []
-        for line in lines:
-            self.counters.events += 1
-            try:
-                head = event_head(line)
-            except msgspec.DecodeError:
-                head = _NO_EVENT
-            if not self._observe_event(head, line, at):
-                garbled.append(line)
-                # At once, for an ERROR event may follow that only asks for the watch to be resumed.
-                self._must_list = True
-        if garbled:
-            raise MalformedAnswer(
-                self._watching(), f"{len(garbled)} lines are no events, the first {garbled[0][:80]!r}"
-            )
-
-    def _observe_event(self, head: EventHead, line: bytes, at: float) -> bool:
-        """Take it in; False if it is not an event."""
-        meta = head.object.metadata
-        if head.type in {"ADDED", "MODIFIED"} and meta.name:
-            self._observe_object(identity(meta), line, at)
-        elif head.type == "DELETED" and meta.name:
-            self._observe_deletion(identity(meta), at)
-        elif head.type == "BOOKMARK":
-            self._check_history(meta)
-        elif head.type == "ERROR":
-            raise api_error(self._watching(), event_status(line))
-        else:
-            return False
-        self._advance(meta)
-        return True
-
-    def _observe_object(self, seen: Identity, line: bytes, at: float) -> None:
-        verdict = self._store.observe_watched(seen)
-        if verdict is Seen.OLD:
-            self.counters.old += 1
-            return
-        value = self._read(lambda: self._decode_event(line).object, seen, lambda: event_object(line))
-        self._admit(seen, verdict, value, at)
-
-    def _observe_deletion(self, seen: Identity, at: float) -> None:
-        known = self._store.get(seen.key)
-        if known is not None and not self._store.is_deletion_of_known(seen):
-            self.counters.old += 1
-            return
-        self._drop(seen.key, at, seen.version)
-
-    def _check_history(self, meta: KeyMeta) -> None:
-        """A bookmark from before what was seen: etcd was restored or replaced, and our history with it."""
-        version = number(meta.resource_version)
-        if version is not None and self._version is not None and version < self._version:
-            raise Gone(self._watching(), f"the server is back at resourceVersion {version}", code=410)
-
-    def _advance(self, meta: KeyMeta) -> None:
-        """Go on after this event when the watch is resumed, but never back."""
-        version = number(meta.resource_version)
-        if meta.resource_version and (version is None or self._version is None or version > self._version):
-            self._position, self._version = meta.resource_version, version
-
-    def _watching(self) -> str:
-        return f"watch of {self.resource}"
-
-    # ---------------------------------------------------------- both of them
-
-    def _read(
-        self, decode: Callable[[], Any], seen: Identity, raw: Callable[[], bytes]
-    ) -> "T | Unreadable | None":
-        try:
-            return self._keep(decode())
-        except Exception as error:  # noqa: BLE001 - whatever one object trips must not stop all the others
-            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-            return Unreadable(seen.key, seen.uid, reason, raw())
-
-    def _admit(self, seen: Identity, verdict: Seen, value: "T | Unreadable | None", at: float) -> None:
-        if verdict is Seen.REPLACEMENT:
-            self._drop(seen.key, at)
-        if value is None:
-            self._drop(seen.key, at, seen.version)
-            return
-        if isinstance(value, Unreadable):
-            self._store.put(seen, None)
-            self._report(value, at)
-            return
-        old = self.get(seen.key)
-        self._store.put(seen, value)
-        if old is None:
-            self._sink.added(seen.key, value, at)
-        else:
-            self._sink.changed(seen.key, value, old, at)
-
-    def _drop(self, key: Key, at: float, version: int | None = None) -> None:
-        is_known = self._store.get(key) is not None
-        old = self._store.remove(key, version)
-        if is_known:
-            self._sink.removed(key, old, at)
-
-    def _report(self, bad: Unreadable, at: float) -> None:
-        self.counters.unreadable += 1
-        self._sink.unreadable(bad, at)
+                self._mirror.take_events(lines, self._heard())
 
     def _heard(self) -> float:
         """The server spoke: the time of day, for whom it concerns."""
@@ -423,8 +266,10 @@ class Reflector(Generic[T]):
         _log.log(logging.WARNING if is_news else logging.DEBUG, "%s: %s", self.resource, error)
         if is_news:
             self._warned = (kind, now)
+            self._is_worrying = True
 
     def _recovered(self) -> None:
-        if self.last_error:
-            _log.info("%s: in step with the API server again, %d objects", self.resource, len(self._store))
-        self.last_error = ""
+        """Who read the warning wants to know; once for each."""
+        if self._is_worrying:
+            _log.info("%s: the API server answers again", self.resource)
+        self._is_worrying, self.last_error = False, ""

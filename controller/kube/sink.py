@@ -1,12 +1,13 @@
-"""What a reflector tells, and to whom.
+"""What a reflector tells, and to whom; what it counts.
 
 The order of calls is the order of events. `at` is time.time() when the bytes arrived, for tracing how long
 their effect took.
 """
 
+from collections import Counter
 from typing import Any, Protocol, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from controller.kube.store import Key
 
@@ -42,3 +43,16 @@ class Sink(Protocol[Told_contra]):
 
     def synced(self, at: float, /) -> None:
         """A list is complete: what was told is what there is."""
+
+
+class Counters(Struct):
+    """What happened since the start."""
+
+    lists: int = 0
+    watches: int = 0
+    events: int = 0
+    old: int = 0
+    """Events not believed: duplicates, or late."""
+    unreadable: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    """By the class of the error: `Gone`, `Unreachable`."""

@@ -101,12 +101,18 @@ class Store(Generic[T]):
             return Seen.OLD
         return Seen.UPDATE if entry.uid == seen.uid else Seen.REPLACEMENT
 
-    def is_deletion_of_known(self, seen: Identity) -> bool:
-        """Whether a DELETED event is about the object that is known, not about one before it."""
+    def outlives_deletion(self, seen: Identity) -> bool:
+        """Whether what is known survives a DELETED event: it is younger than the object deleted.
+
+        Versions decide, for one key: what is known from before the deletion is gone, even where the object
+        deleted is one that was never seen. Uids decide where versions cannot be compared.
+        """
         entry = self._entries.get(seen.key)
-        if entry is None or entry.uid != seen.uid:
+        if entry is None:
             return False
-        return entry.version is None or seen.version is None or seen.version >= entry.version
+        if entry.version is None or seen.version is None:
+            return entry.uid != seen.uid
+        return seen.version < entry.version
 
     def put(self, seen: Identity, value: T | None) -> None:
         """Remember it; None: it is there but cannot be read."""
@@ -120,8 +126,8 @@ class Store(Generic[T]):
     def remove(self, key: Key, version: int | None = None) -> T | None:
         """Forget it, but remember for a while as of which version it was gone. What it was, if known."""
         if version is not None:
-            self._deleted.pop(key, None)
-            self._deleted[key] = version
+            # The youngest deletion counts, also where an older one is reported after it.
+            self._deleted[key] = max(version, self._deleted.pop(key, version))
             if len(self._deleted) > _REMEMBERED_DELETIONS:
                 del self._deleted[next(iter(self._deleted))]
         entry = self._entries.pop(key, None)

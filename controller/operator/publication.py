@@ -327,8 +327,10 @@ class Publication:
             self.work.unchanged(step.work.key, now)
 
     def failed(self, step: Step, now: float, delay: float, *, refused: bool = False) -> None:
-        """A step could not be done. `refused`: the API server will not take it, however often it is asked."""
-        self._writing.pop(step.name, None)
+        """A step could not be done. `refused`: the API server will not take it, however often it is asked.
+
+        What it was about to write stays noted: without an answer it may have been written all the same.
+        """
         if step.kind is Kind.SLICE and not step.work.key.is_stray:
             state = self.groups[step.group]
             state.note(step.change)

@@ -1,10 +1,11 @@
 """What the API server adds to an object and what it refuses, kind by kind, before it is stored."""
 
+from base64 import b64encode
 from typing import Any
 
 from controller.lab.apiserver import crds, schemas
 from controller.lab.apiserver.addresses import ServiceAddresses
-from controller.lab.apiserver.builtin_schemas import NETWORK_POLICY, TYPES
+from controller.lab.apiserver.builtin_schemas import METADATA, NETWORK_POLICY, TYPES
 from controller.lab.apiserver.kinds import CRDS, NAMESPACES, RBAC_GROUP, Kind
 from controller.lab.apiserver.status import Cause, bad_request, invalid
 from controller.lab.apiserver.store import Object
@@ -31,13 +32,13 @@ class Admission:
     def admit(self, kind: Kind, value: Object, old: Object | None, *, strict: bool) -> None:
         """Default an object in place. Raises ApiError 400 (strict, unknown field) and 422."""
         _check_metadata(kind, value)
-        if kind.key in TYPES:
-            _check(kind, value, TYPES[kind.key])
         if kind.schema is not None:
             _fit(kind, value, kind.schema, strict=strict)
         match kind.key:
             case key if key == NAMESPACES:
                 _admit_namespace(value)
+            case ("", "secrets"):
+                _admit_secret(value)
             case key if key == PODS:
                 _admit_pod(value)
             case key if key == POLICIES:
@@ -55,6 +56,18 @@ class Admission:
         """An object is gone: what it held is free again."""
         if kind.key == SERVICES:
             self._addresses.release(value)
+
+
+def check_types(kind: Kind, value: Object) -> None:
+    """Refuse what cannot be worked on: of an object, whole or applied in part. Raises ApiError 422."""
+    causes = [
+        cause
+        for schema in (METADATA, TYPES.get(kind.key))
+        if schema is not None
+        for cause in schemas.check(value, schema, root=False)
+    ]
+    if causes:
+        raise invalid(kind.group, kind.name, "", causes)
 
 
 def _check_metadata(kind: Kind, value: Object) -> None:
@@ -110,6 +123,15 @@ def _admit_namespace(value: Object) -> None:
     value["spec"].setdefault("finalizers", ["kubernetes"])
     value["status"] = value.get("status") or {}
     value["status"].setdefault("phase", "Active")
+
+
+def _admit_secret(value: Object) -> None:
+    """What is written as text, stringData, is stored as data in base64."""
+    texts = value.pop("stringData", None) or {}
+    value.setdefault("type", "Opaque")
+    if texts:
+        encoded = {name: b64encode(str(text).encode()).decode() for name, text in texts.items()}
+        value["data"] = {**(value.get("data") or {}), **encoded}
 
 
 def _admit_pod(value: Object) -> None:

@@ -5,13 +5,22 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import yaml
 from aiohttp import web
-from msgspec import DecodeError, Struct
+from msgspec import Struct
 
 from controller.lab.apiserver import patches
 from controller.lab.apiserver.access import User
 from controller.lab.apiserver.actions import Actions
+from controller.lab.apiserver.bodies import (
+    JSON,
+    failure_response,
+    json_response,
+    read_body,
+    read_delete_options,
+    read_object,
+    send_list,
+    unsupported,
+)
 from controller.lab.apiserver.discovery import describe
 from controller.lab.apiserver.faults import Asked, Dropped
 from controller.lab.apiserver.kinds import Kind
@@ -20,14 +29,12 @@ from controller.lab.apiserver.parts import Parts
 from controller.lab.apiserver.paths import Target, parse_path
 from controller.lab.apiserver.selectors import Selection, select
 from controller.lab.apiserver.status import ApiError, Cause, bad_request, invalid, no_such_path
-from controller.lab.apiserver.store import Object, Record, decode_json, encode_json
+from controller.lab.apiserver.store import Record, encode_json
 from controller.lab.apiserver.watches import Sender, Watch
 from controller.lab.apiserver.wire import Form, error_line, from_version, to_version
 from controller.lab.apiserver.writes import Options
 
-_JSON = "application/json"
 _HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
-_STREAM_FROM = 2_000
 _WATCH_SECONDS = (1800, 3600)
 _RETURNED_WHEN_DELETED = frozenset({"pods", "namespaces", "services", "serviceaccounts"})
 _CONDITIONAL = frozenset({"leases", "customresourcedefinitions"})
@@ -114,7 +121,7 @@ class Api:
                 return await self._answer_document(request)
             return await self._answer_resource(request, target)
         except ApiError as error:
-            return _failure(error)
+            return failure_response(error)
         except Dropped:
             if request.transport is not None:
                 request.transport.abort()
@@ -127,14 +134,13 @@ class Api:
         self._access.authenticate(request.headers.get("Authorization", ""))
         if request.method != "GET":
             raise _method_not_allowed()
-        return _json(encode_json(describe(self._registry, request.path)))
+        return json_response(encode_json(describe(self._registry, request.path)))
 
     async def _answer_resource(self, request: web.Request, target: Target) -> web.StreamResponse:
         agent = _agent(request)
         verb = target.verb(request.method, watch=request.query.get("watch") in ("1", "true"))
         self.counts[agent, verb or request.method.lower(), target.plural] += 1
         user = self._access.user_of(request.headers.get("Authorization", ""))
-        code = 500
         try:
             await self._faults.meet(Asked(verb, target.plural, user.name, agent))
             user = self._access.authenticate(request.headers.get("Authorization", ""))
@@ -143,13 +149,11 @@ class Api:
             if not verb:
                 raise _method_not_allowed()
             response = await self._handlers[verb](Call(request, target, kind, user, agent, verb))
-            code = response.status
         except ApiError as error:
-            code = error.code
+            self._access.record(user, agent, verb, target, error.code)
             raise
-        finally:
-            if verb != "watch" or code != 200:  # a watch that began is recorded when it begins
-                self._access.record(user, agent, verb, target, code)
+        if verb != "watch":  # which is recorded when it begins
+            self._access.record(user, agent, verb, target, response.status)
         return response
 
     def _kind(self, target: Target) -> Kind:
@@ -167,7 +171,7 @@ class Api:
         return self._writer.get(call.kind, (call.target.namespace, call.target.name))
 
     async def _get(self, call: Call) -> web.StreamResponse:
-        return _json(call.form.object(self._record(call)))
+        return json_response(call.form.object(self._record(call)))
 
     async def _list(self, call: Call) -> web.StreamResponse:
         query = call.http.query
@@ -182,7 +186,7 @@ class Api:
         )
         page = list_page(self._store, call.kind, call.selection, wanted)
         start = call.form.list_start(page.revision, page.token, page.remaining)
-        return await _send_list(call, start, page.records)
+        return await send_list(call.http, call.form, start, page.records)
 
     async def _watch(self, call: Call) -> web.StreamResponse:
         query = call.http.query
@@ -190,13 +194,13 @@ class Api:
         if initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
             message = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
             raise invalid("meta.k8s.io", "ListOptions", "", [Cause("resourceVersionMatch", message)])
-        seconds = float(query.get("timeoutSeconds") or random.randint(*_WATCH_SECONDS))  # noqa: S311 (jitter)
+        seconds = _seconds(query.get("timeoutSeconds", ""))
         bookmarks = query.get("allowWatchBookmarks") in ("1", "true")
         watch = Watch(call.selection, call.form)
         table = self._store.table(call.kind.key)
         records, error = self._first_events(call, watch)
         start = self._store.revision
-        stream = web.StreamResponse(headers={"Content-Type": _JSON, "Cache-Control": "no-cache, private"})
+        stream = web.StreamResponse(headers={"Content-Type": JSON, "Cache-Control": "no-cache, private"})
         sender = Sender(watch, call.form, self._faults, call.asked, stream)
         table.add_listener(watch)
         self.streams[watch] = call.http
@@ -234,20 +238,20 @@ class Api:
         return [], None
 
     async def _create(self, call: Call) -> web.StreamResponse:
-        body = from_version(call.kind, await _read_object(call.http))
+        body = from_version(call.kind, await read_object(call.http))
         if call.target.name:
             if not call.target.subresource:
                 raise _method_not_allowed()
-            return _json(
+            return json_response(
                 encode_json(self._actions.act(call.kind, self._record(call), call.target, body)), 201
             )
         if call.kind.namespaced and not call.target.namespace:
             raise _method_not_allowed()
         record = self._writer.create(call.kind, call.target.namespace, body, call.options)
-        return _json(call.form.object(record), 201)
+        return json_response(call.form.object(record), 201)
 
     async def _update(self, call: Call) -> web.StreamResponse:
-        body = from_version(call.kind, await _read_object(call.http))
+        body = from_version(call.kind, await read_object(call.http))
         conditional = call.kind.custom or call.kind.plural in _CONDITIONAL
         if conditional and not (body.get("metadata") or {}).get("resourceVersion"):
             cause = Cause("metadata.resourceVersion", "Invalid value: 0: must be specified for an update")
@@ -255,12 +259,12 @@ class Api:
         record = self._writer.update(
             call.kind, self._record(call), body, call.options, call.target.subresource
         )
-        return _json(call.form.object(record))
+        return json_response(call.form.object(record))
 
     async def _patch(self, call: Call) -> web.StreamResponse:
         kind, target = call.kind, call.target
         media_type = call.http.content_type
-        patch = await _read_body(call.http)
+        patch = await read_body(call.http)
         if media_type == "application/apply-patch+yaml":
             if not isinstance(patch, dict):
                 raise bad_request("an apply patch is an object")
@@ -268,7 +272,7 @@ class Api:
             record, made = self._writer.apply(
                 kind, (target.namespace, target.name), applied, call.options, target.subresource
             )
-            return _json(call.form.object(record), 201 if made else 200)
+            return json_response(call.form.object(record), 201 if made else 200)
         old = self._record(call)
         live = to_version(kind, old.object())
         match media_type:
@@ -279,32 +283,42 @@ class Api:
             case "application/strategic-merge-patch+json":
                 new = patches.strategic_patch(kind, live, patch)
             case _:
-                raise _unsupported(media_type)
+                raise unsupported(media_type)
         record = self._writer.update(kind, old, from_version(kind, new), call.options, target.subresource)
-        return _json(call.form.object(record))
+        return json_response(call.form.object(record))
 
     async def _delete(self, call: Call) -> web.StreamResponse:
-        body = await _read_delete_options(call.http)
+        body = await read_delete_options(call.http)
         record, gone = self._writer.delete(call.kind, self._record(call), body, _dry(call.options, body))
         if not gone or call.kind.plural in _RETURNED_WHEN_DELETED:
-            return _json(call.form.object(record))
+            return json_response(call.form.object(record))
         details = {"name": record.name, "kind": call.kind.plural, "uid": record.uid}
         if call.kind.group:
             details["group"] = call.kind.group
         body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
-        return _json(encode_json(body))
+        return json_response(encode_json(body))
 
     async def _delete_collection(self, call: Call) -> web.StreamResponse:
-        body = await _read_delete_options(call.http)
+        body = await read_delete_options(call.http)
         chosen = list_page(self._store, call.kind, call.selection, ListQuery()).records
         deleted = [
             self._writer.delete(call.kind, record, body, _dry(call.options, body))[0] for record in chosen
         ]
-        return await _send_list(call, call.form.list_start(self._store.revision), deleted)
+        return await send_list(call.http, call.form, call.form.list_start(self._store.revision), deleted)
 
 
 def _agent(request: web.Request) -> str:
     return request.headers.get("User-Agent", "")
+
+
+def _seconds(text: str) -> float:
+    """How long a watch is to last. Raises ApiError 400."""
+    if not text:
+        return random.randint(*_WATCH_SECONDS)  # noqa: S311 (so that not all end at once)
+    try:
+        return float(text)
+    except ValueError:
+        raise bad_request(f"timeoutSeconds must be a number, and is {text!r}") from None
 
 
 def _named(target: Target, query: Mapping[str, str]) -> Target:
@@ -323,70 +337,6 @@ def _dry(options: Options, body: Mapping[str, Any]) -> Options:
     return Options(dry_run=options.dry_run or body.get("dryRun") == ["All"])
 
 
-async def _read_object(request: web.Request) -> Object:
-    body = await _read_body(request)
-    if not isinstance(body, dict):
-        raise bad_request("the body of the request is no object")
-    return body
-
-
-async def _read_delete_options(request: web.Request) -> Object:
-    body = await _read_object(request) if request.body_exists and await request.read() else {}
-    grace = request.query.get("gracePeriodSeconds")
-    if grace is not None and grace.isdecimal():
-        body["gracePeriodSeconds"] = int(grace)
-    return body
-
-
-async def _read_body(request: web.Request) -> Any:  # noqa: ANN401 (plain values)
-    """JSON, or YAML where the type says so. Raises ApiError 400 and 415."""
-    data = await request.read()
-    if "protobuf" in request.content_type:
-        raise _unsupported(request.content_type)
-    try:
-        return decode_json(data)
-    except DecodeError as error:
-        if "yaml" not in request.content_type:
-            raise bad_request(f"the body of the request is no JSON: {error}") from None
-    try:
-        return yaml.load(data, yaml.CSafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise bad_request(f"the body of the request is no YAML: {error}") from None
-
-
-async def _send_list(call: Call, start: bytes, records: list[Record]) -> web.StreamResponse:
-    item = call.form.item
-    if len(records) < _STREAM_FROM:
-        return _json(b"%s%s]}\n" % (start, b",".join(map(item, records))))
-    stream = web.StreamResponse(headers={"Content-Type": _JSON})
-    await stream.prepare(call.http)
-    await stream.write(start)
-    for place in range(0, len(records), _STREAM_FROM):
-        chunk = b",".join(map(item, records[place : place + _STREAM_FROM]))
-        await stream.write(b"," + chunk if place else chunk)
-    await stream.write(b"]}\n")
-    return stream
-
-
-def _json(body: bytes, status: int = 200) -> web.Response:
-    return web.Response(body=body, status=status, content_type=_JSON)
-
-
-def _failure(error: ApiError) -> web.Response:
-    response = _json(encode_json(error.body()), error.code)
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
-    return response
-
-
 def _method_not_allowed() -> ApiError:
     message = "the server does not allow this method on the requested resource"
     return ApiError(405, "MethodNotAllowed", message)
-
-
-def _unsupported(media_type: str) -> ApiError:
-    message = (
-        f"the body of the request was in an unknown format ({media_type}) - accepted media types include: "
-        "application/json, application/yaml"
-    )
-    return ApiError(415, "UnsupportedMediaType", message)

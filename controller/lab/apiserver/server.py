@@ -12,9 +12,10 @@ from msgspec import Struct
 
 from controller.lab.apiserver.access import Access, User
 from controller.lab.apiserver.api import Api
+from controller.lab.apiserver.builtin_kinds import builtin_kinds
 from controller.lab.apiserver.debug import Debug
 from controller.lab.apiserver.faults import Faults
-from controller.lab.apiserver.kinds import Registry, builtin_kinds
+from controller.lab.apiserver.kinds import Registry
 from controller.lab.apiserver.parts import Parts
 from controller.lab.apiserver.store import Object, Record, Store, decode_json, encode_json
 from controller.lab.apiserver.writes import Options, Writer

@@ -10,6 +10,7 @@ import sys
 from bisect import bisect_left, insort
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -123,10 +124,10 @@ class Table:
                 state[change.old.key] = change.old
         return [state[key] for key in sorted(state)]
 
-    def compact(self) -> None:
+    def compact(self, revision: int) -> None:
         """Forget the history: whoever wants to go on from an earlier revision must list again."""
         self.changes.clear()
-        self.horizon = self.revision
+        self.horizon = self.revision = revision
 
     def record(self, change: Change) -> None:
         """Make a change and tell the watches. O(watches that may be concerned)."""
@@ -228,9 +229,15 @@ class Store:
         return record
 
     def compact(self) -> None:
-        """Forget every history and every list that is being paged."""
+        """Forget every history and every list that is being paged.
+
+        The revision rises, so that this meets everybody who does not list again, as after a restart of a real
+        server, and not only those who missed something.
+        """
+        self.revision += 1
+        self._first = self.revision
         for table in self._tables.values():
-            table.compact()
+            table.compact(self.revision)
         self._snapshots.clear()
 
     def keep(self, snapshot: Snapshot) -> str:
@@ -270,13 +277,17 @@ def make_record(kind: Kind, value: Object, revision: int) -> Record:
 
 def _field(value: Object, path: str) -> str:
     found: Any = value
-    for part in path.split("."):
+    for part in _parts(path):
         found = found.get(part) if isinstance(found, dict) else None
     if found is None:
         return "false" if path == "spec.hostNetwork" else ""
     return _intern(found if isinstance(found, str) else str(found).lower())
 
 
-Decoder = Callable[[bytes], Any]
-decode_json: Decoder = _decode
+@cache
+def _parts(path: str) -> list[str]:
+    return path.split(".")
+
+
+decode_json: Callable[[bytes], Any] = _decode
 encode_json: Callable[[Any], bytes] = _encode

@@ -12,9 +12,16 @@ from typing import Any
 from msgspec import Struct
 
 from controller.lab.apiserver import crds, ownership
-from controller.lab.apiserver.admission import PODS, Admission
+from controller.lab.apiserver.admission import PODS, Admission, check_types
 from controller.lab.apiserver.clock import timestamp
 from controller.lab.apiserver.kinds import CRDS, NAMESPACES, Kind, Registry
+from controller.lab.apiserver.states import (
+    check_identity,
+    check_preconditions,
+    differs,
+    isolate,
+    without_type,
+)
 from controller.lab.apiserver.status import (
     ApiError,
     Cause,
@@ -22,7 +29,6 @@ from controller.lab.apiserver.status import (
     bad_request,
     conflict,
     invalid,
-    modified,
     not_found,
 )
 from controller.lab.apiserver.store import Name, Object, Record, Store, make_record
@@ -110,9 +116,9 @@ class Writer:
         self._check_type(kind, value)
         before = old.object()
         metadata = value["metadata"]
-        _check_identity(kind, old, metadata)
+        check_identity(kind, old, metadata)
         metadata.pop("resourceVersion", None)
-        value = _isolate(kind, value, before, subresource)
+        value = isolate(kind, value, before, subresource)
         metadata = value["metadata"]
         for field in (*_FIXED, "generation"):
             if field in before["metadata"]:
@@ -120,12 +126,12 @@ class Writer:
             else:
                 metadata.pop(field, None)
         self._admission.admit(kind, value, before, strict=options.strict)
-        if kind.generations and _differs(value, before, ("metadata", "status")):
+        if kind.generations and differs(value, before, ("metadata", "status")):
             metadata["generation"] = before["metadata"].get("generation", 1) + 1
         if not applied:
             self._track(kind, value, before, options, subresource)
         before["metadata"].pop("resourceVersion", None)
-        if _without_type(value) == before:
+        if without_type(value) == before:
             return old
         if options.dry_run:
             return make_record(kind, value, old.revision)
@@ -142,7 +148,8 @@ class Writer:
             raise bad_request(
                 "PatchOptions is invalid: fieldManager: Required value: is required for apply patch"
             )
-        metadata = applied.setdefault("metadata", {})
+        self._check_type(kind, applied)
+        metadata = applied["metadata"]
         if metadata.get("managedFields"):
             raise bad_request("metadata.managedFields must be nil")
         if metadata.setdefault("name", key[1]) != key[1]:
@@ -154,9 +161,8 @@ class Writer:
             base: Object = {"metadata": {}}
             made = ownership.apply(kind, base, applied, options.manager, force=True)
             made["metadata"].update(name=key[1])
-            made.update(apiVersion=applied.get("apiVersion"), kind=applied.get("kind"))
+            made.update(apiVersion=applied["apiVersion"], kind=applied["kind"])
             return self.create(kind, key[0], made, options), True
-        self._check_type(kind, applied)
         live = old.object()
         revision = metadata.get("resourceVersion")
         merged = ownership.apply(
@@ -172,7 +178,7 @@ class Writer:
 
         Raises ApiError 409 when a precondition does not hold.
         """
-        _check_preconditions(kind, old, body.get("preconditions") or {})
+        check_preconditions(kind, old, body.get("preconditions") or {})
         value = old.object()
         grace = self._grace(kind, value, body)
         if options.dry_run:
@@ -192,8 +198,9 @@ class Writer:
     def bind(self, pod: Kind, old: Record, body: Object) -> None:
         """Give a pod its node. Raises ApiError 409 when it has one."""
         value = old.object()
-        node = (body.get("target") or {}).get("name")
-        if not node:
+        target = body.get("target")
+        node = target.get("name") if isinstance(target, dict) else None
+        if not isinstance(node, str) or not node:
             raise invalid(
                 "", "Binding", old.name, [Cause("target.name", "Required value", "FieldValueRequired")]
             )
@@ -224,9 +231,8 @@ class Writer:
         return record
 
     def _check_type(self, kind: Kind, value: Object) -> None:
-        metadata = value.setdefault("metadata", {})
-        if not isinstance(metadata, dict):
-            raise bad_request(f"{kind.name}: metadata must be an object")
+        value["metadata"] = value.get("metadata") or {}
+        check_types(kind, value)
         api_version = value.setdefault("apiVersion", kind.api_version)
         name = value.setdefault("kind", kind.name)
         if (api_version, name) != (kind.api_version, kind.name):
@@ -354,53 +360,3 @@ class Writer:
         kind = self._registry.find("", "v1", "namespaces")
         if kind is not None:
             self._store.remove(kind, value)
-
-
-def _check_identity(kind: Kind, old: Record, metadata: dict[str, Any]) -> None:
-    revision = metadata.get("resourceVersion")
-    if revision and revision != str(old.revision):
-        raise modified(kind.group, kind.plural, old.name)
-    if metadata.get("uid") and metadata["uid"] != old.uid:
-        why = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {old.uid}"
-        raise conflict(kind.group, kind.plural, old.name, why)
-    if metadata.get("name") not in (None, "", old.name):
-        raise bad_request("the name of the object does not match the name on the URL")
-    if kind.namespaced and metadata.get("namespace") not in (None, "", old.namespace):
-        raise bad_request("the namespace of the object does not match the namespace on the URL")
-
-
-def _check_preconditions(kind: Kind, old: Record, wanted: Mapping[str, Any]) -> None:
-    actual = {"uid": old.uid, "resourceVersion": str(old.revision)}
-    for field, word in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
-        if wanted.get(field) and wanted[field] != actual[field]:
-            why = (
-                f"Precondition failed: {word} in precondition: {wanted[field]}, {word} in object meta: "
-                f"{actual[field]}"
-            )
-            raise conflict(kind.group, kind.plural, old.name, why)
-
-
-def _isolate(kind: Kind, value: Object, before: Object, subresource: str) -> Object:
-    """A write to status changes only status; a write to the object leaves it alone."""
-    if subresource == "status":
-        metadata = dict(before["metadata"])
-        if value["metadata"].get("managedFields"):
-            metadata["managedFields"] = value["metadata"]["managedFields"]
-        isolated = {**before, "metadata": metadata}
-        isolated.pop("status", None)
-        metadata.pop("resourceVersion", None)
-        return {**isolated, "status": value["status"]} if "status" in value else isolated
-    if kind.has_status:
-        value.pop("status", None)
-        if "status" in before:
-            value["status"] = before["status"]
-    return value
-
-
-def _differs(one: Object, other: Object, but: tuple[str, ...]) -> bool:
-    fields = (one.keys() | other.keys()) - {"apiVersion", "kind", *but}
-    return any(one.get(field) != other.get(field) for field in fields)
-
-
-def _without_type(value: Object) -> Object:
-    return {field: part for field, part in value.items() if field not in ("apiVersion", "kind")}

@@ -20,14 +20,17 @@ import pytest
 
 from controller.agent.node import Drift, NodeEnforcement, cleanup
 from controller.agent.status_writer import NODE_POLICIES
+from controller.cli.node_options import settings_of
+from controller.dataplane.ruleset import TABLE
+from controller.dataplane.settings import Settings as RuleSettings
 from controller.dataplane.tools import Backend, LocalRunner
 from controller.engine.rulesets import NodeView
 from controller.kube.client import ApiClient
 from controller.kube.connection import Connection
 from controller.lab.apiserver import ApiServer, Settings, User
+from controller.lab.namespaces import Namespace
 from tests.e2e.agent.publisher import DEFINITIONS, Publisher
 from tests.kernel.loop import LoopThread
-from tests.kernel.namespaces import Namespace
 from tests.unit.builder import NODE, ClusterBuilder
 
 T = TypeVar("T")
@@ -170,10 +173,13 @@ class Stage:
         self.do(self.publisher.publish(built.build(), trigger=trigger, hold_back=hold_back))
         return built.view()
 
+    async def node_policy(self) -> dict[str, Any]:
+        """The node's NodePolicy."""
+        return await self.client.get(NODE_POLICIES, NODE, dict)
+
     def status(self) -> dict[str, Any]:
         """The status of the node's NodePolicy."""
-        found = self.do(self.client.get(NODE_POLICIES, NODE, dict))
-        return found.get("status") or {}
+        return self.do(self.node_policy()).get("status") or {}
 
     def condition(self, kind: str) -> dict[str, str]:
         """One condition of it; empty where there is none."""
@@ -236,12 +242,23 @@ class Stage:
         with self.namespace.entered(), contextlib.closing(self._enforcement()) as enforcement:
             return enforcement.is_alive()
 
+    @property
+    def settings(self) -> RuleSettings:
+        """How the agent makes rules without options."""
+        return settings_of(
+            unknown_pods="allow", allow_own_node_egress=False, mark_mask="0x1fff0000", backend=self.backend
+        )
+
     def _enforcement(self) -> NodeEnforcement:
-        return NodeEnforcement(self.backend, LocalRunner())
+        return NodeEnforcement(self.backend, LocalRunner(), self.settings)
 
     def run(self, *command: str) -> str:
         """A command in the node."""
         return self.namespace.run(command)
+
+    def flush(self) -> None:
+        """What somebody does who knows nothing of podgate: no IPv4 packet comes to its rules any more."""
+        self.run(f"iptables-{self.backend}", "--wait", "5", "-t", TABLE, "-F", "FORWARD")
 
     def clean(self) -> None:
         """Remove every rule and set of podgate's from the node."""

@@ -217,10 +217,33 @@ def test_one_jump_above_all_others_is_left(host: FakeHost, kernel: Kernel) -> No
     kernel.execute(EMPTY, [COMMIT])
     host.chains[4]["FORWARD"] = ["-i lo -j PODGATE", "-j ACCEPT", "-j PODGATE", "-j DROP", "-j PODGATE"]
 
-    assert kernel.mend_entries()
+    kernel.mend_entries()
 
     assert host.chains[4]["FORWARD"] == ["-j PODGATE", "-j ACCEPT", "-j DROP"]
     assert not kernel.mend_entries()
+
+
+def test_a_foreign_rule_above_the_jump_is_passed_by_who_insists(host: FakeHost, kernel: Kernel) -> None:
+    kernel.execute(EMPTY, [COMMIT])
+    host.chains[4]["FORWARD"].insert(0, "-j ACCEPT")
+    above = [*host.chains[4]["FORWARD"]]
+
+    assert not kernel.mend_entries(insisting=False)
+    assert host.chains[4]["FORWARD"] == above
+
+    assert kernel.mend_entries()
+    assert host.chains[4]["FORWARD"] == ["-j PODGATE", "-j ACCEPT"]
+
+
+def test_a_jump_too_many_goes_also_where_the_first_place_is_not_insisted_on(
+    host: FakeHost, kernel: Kernel
+) -> None:
+    kernel.execute(EMPTY, [COMMIT])
+    host.chains[4]["FORWARD"] = ["-j ACCEPT", "-j PODGATE", "-j PODGATE"]
+
+    kernel.mend_entries(insisting=False)
+
+    assert host.chains[4]["FORWARD"] == ["-j PODGATE", "-j ACCEPT"]
 
 
 def test_a_stray_jump_alone_is_left_until_the_right_one_is_there(host: FakeHost, kernel: Kernel) -> None:

@@ -145,23 +145,6 @@ async def test_a_late_event_does_not_bring_back_what_was_deleted(server: Scripte
         assert follow.told[2:] == ["removed a=x", "added a=born again"]
 
 
-async def test_a_late_deletion_of_the_object_before_spares_the_one_of_its_name(
-    server: ScriptedServer,
-) -> None:
-    server.answers = [reply(listing(5, thing("a", 4, value="x", uid="first")))]
-    server.watches = [
-        stream(
-            event("ADDED", thing("a", 8, value="y", uid="second")),
-            event("DELETED", thing("a", 9, uid="first")),
-            event("ADDED", thing("b", 10, value="z")),
-            then_hang=True,
-        )
-    ]
-    async with following(server.connection) as follow:
-        await follow.until_told("added b=z")
-        assert follow.names == {"a", "b"}
-
-
 async def test_what_keep_has_no_interest_in_is_not_remembered(server: ScriptedServer) -> None:
     server.answers = [reply(listing(5, thing("a", 1, value=""), thing("b", 2, value="y")))]
     server.watches = [stream(event("MODIFIED", thing("b", 6, value="")), then_hang=True)]

@@ -7,7 +7,7 @@ from aiohttp import ClientSession
 
 from controller.lab.apiserver import ApiServer, Settings, User
 from controller.lab.apiserver.access import read_tokens
-from tests.unit.lab.apiserver.talk import PODS, Talk, Value, pod
+from tests.unit.lab.apiserver.talk import PODS, Talk, Value, pod, until
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 TOKENS = {"root": User("admin", ("system:masters",)), "agent": User("agent", ("nodes",))}
@@ -145,11 +145,14 @@ async def test_a_service_account_gets_a_token_that_names_it(root: Talk, guarded:
         assert (await Talk(session).get(PODS)).code == 200
 
 
-async def test_the_record_says_who_did_what_and_what_came_of_it(root: Talk, agent: Talk) -> None:
+async def test_the_record_says_who_did_what_and_what_came_of_it(
+    root: Talk, agent: Talk, guarded: ApiServer
+) -> None:
     await root.post(PODS, pod("web"))
     await grant(root, verbs=["watch"], resources=["pods"])
     async with agent.watch(PODS):
         await agent.patch(f"{PODS}/web/status", {})
+    await until(lambda: not guarded.api.streams)
 
     async with agent.session.get("/debug/audit", params={"user": "agent"}) as response:
         audit = await response.json()

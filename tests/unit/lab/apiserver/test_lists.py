@@ -75,6 +75,7 @@ async def test_fields_select(talk: Talk, selector: str, names: list[str]) -> Non
         {"fieldSelector": "spec.unknown=1"},
         {"fieldSelector": "spec.nodeName"},
         {"limit": "many"},
+        {"watch": "true", "timeoutSeconds": "soon"},
         {"continue": "nonsense"},
     ],
 )

@@ -1,5 +1,8 @@
 """Create, read, update, delete, and what the server makes of metadata."""
 
+from aiohttp import ClientSession
+
+from controller.lab.apiserver import ApiServer, Settings
 from tests.unit.lab.apiserver.talk import (
     NAMESPACES,
     PODS,
@@ -390,3 +393,29 @@ async def test_parts_of_the_wrong_type_are_refused_with_their_field(talk: Talk) 
     assert (wrong_pod.code, wrong_service.code) == (422, 422)
     assert wrong_pod.body["details"]["causes"][0]["field"] == "spec.containers[0]"
     assert wrong_service.body["details"]["causes"][0]["field"] == "spec.ports"
+
+
+async def test_texts_of_a_secret_are_stored_in_base64(talk: Talk) -> None:
+    secrets = "/api/v1/namespaces/default/secrets"
+
+    made = await talk.post(secrets, {"metadata": {"name": "one"}, "stringData": {"a": "b"}})
+
+    assert (made.body["data"], "stringData" in made.body) == ({"a": "Yg=="}, False)
+
+
+async def test_a_pod_with_a_node_waits_for_its_kubelet_where_that_is_wanted() -> None:
+    async with ApiServer(Settings(graceful_pods=True)) as server, ClientSession(server.url) as session:
+        talk = Talk(session)
+        await talk.post(PODS, pod("bound", nodeName="node-1"))
+        await talk.post(PODS, pod("pending"))
+
+        bound = await talk.delete(f"{PODS}/bound")
+        await talk.delete(f"{PODS}/pending")
+        left = (await talk.get(PODS)).names
+        await talk.patch(f"{PODS}/bound", {"metadata": {"labels": {"a": "b"}}})
+        still = (await talk.get(PODS)).names
+        await talk.delete(f"{PODS}/bound", {"gracePeriodSeconds": 0})
+
+        assert bound.metadata["deletionGracePeriodSeconds"] == 30
+        assert (left, still) == (["bound"], ["bound"])
+        assert (await talk.get(PODS)).names == []

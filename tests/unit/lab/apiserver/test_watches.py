@@ -6,6 +6,10 @@ import pytest
 from aiohttp import ClientSession
 
 from controller.lab.apiserver import ApiServer, Settings
+from controller.lab.apiserver.selectors import Selection
+from controller.lab.apiserver.store import Change
+from controller.lab.apiserver.watches import BACKLOG, Watch
+from controller.lab.apiserver.wire import Form
 from tests.unit.lab.apiserver.talk import PODS, Talk, pod, until
 
 METADATA = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
@@ -146,6 +150,17 @@ async def test_an_old_revision_is_an_error_event_in_a_successful_answer(talk: Ta
     assert events[0]["object"]["message"].startswith(f"too old resource version: {seen} (")
 
 
+async def test_compaction_meets_even_those_who_missed_nothing(talk: Talk) -> None:
+    seen = await revision(talk)
+    await talk.post("/debug/compact", {})
+
+    async with talk.watch(PODS, resourceVersion=seen) as stream:
+        assert (await stream.next())["object"]["code"] == 410
+    async with talk.watch(PODS, resourceVersion=await revision(talk)) as stream:
+        await talk.post(PODS, pod("a"))
+        assert await stream.take(1) == [("ADDED", "a")]
+
+
 async def test_the_history_is_bounded() -> None:
     async with ApiServer(Settings(history=3)) as server, ClientSession(server.url) as session:
         talk = Talk(session)
@@ -200,3 +215,16 @@ async def test_the_same_objects_go_to_many_watches(talk: Talk) -> None:
         events = [await stream.next() for stream in (one, two, three)]
 
     assert events[0] == events[1] == events[2]
+
+
+async def test_a_client_that_does_not_read_is_cut_off(server: ApiServer) -> None:
+    kind = server.parts.registry.named("v1", "Pod")
+    assert kind is not None
+    record = server.create(pod("a"))
+    watch = Watch(Selection(), Form(kind))
+
+    for _ in range(BACKLOG + 1):
+        watch.take(Change("ADDED", None, record))
+
+    assert watch.closed
+    assert await watch.drain(0) == []
