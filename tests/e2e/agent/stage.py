@@ -28,9 +28,9 @@ from controller.engine.rulesets import NodeView
 from controller.kube.client import ApiClient
 from controller.kube.connection import Connection
 from controller.lab.apiserver import ApiServer, Settings, User
+from controller.lab.namespaces import Namespace
 from tests.e2e.agent.publisher import DEFINITIONS, Publisher
 from tests.kernel.loop import LoopThread
-from tests.kernel.namespaces import Namespace
 from tests.unit.builder import NODE, ClusterBuilder
 
 T = TypeVar("T")
