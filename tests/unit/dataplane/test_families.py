@@ -1,4 +1,4 @@
-"""When a family is not there, and when nothing of it would be enforced: only the word of the kernel counts."""
+"""When a family is not there, and when nothing of it would be enforced: only the kernel is believed."""
 
 from pathlib import Path
 
