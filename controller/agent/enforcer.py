@@ -90,6 +90,11 @@ class Enforcer:
         """4 or 6."""
         return self._kernel.family
 
+    @property
+    def held(self) -> Ruleset | None:
+        """What the kernel holds, as last read or written; None where that is not known."""
+        return self._held
+
     def apply(self, view: NodeView, cause: Cause = Cause.CHANGE) -> Applied:
         """Make the kernel hold what the view says.
 

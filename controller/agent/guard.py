@@ -7,6 +7,9 @@ says what is due.
 
 from enum import StrEnum
 
+FULL_SHARE = 0.001
+"""The part of the time that full checks may take at the most: they read every entry of every set."""
+
 
 class Check(StrEnum):
     """What to do now."""
@@ -26,6 +29,7 @@ class Schedule:
         self._first_full = first_full
         self._last_full = last_full
         self._interval = first_full
+        self._rests_until = 0.0
         self._next_canary = canary
         self._next_full = first_full
 
@@ -34,6 +38,16 @@ class Schedule:
         self._interval = self._first_full
         self._next_canary = now + self._canary
         self._next_full = now + self._interval
+
+    def written(self, now: float) -> None:
+        """Rules were written: a full check soon, but none is put off, however often this happens."""
+        self._interval = self._first_full
+        self._next_full = max(min(self._next_full, now + self._interval), self._rests_until)
+
+    def took(self, now: float, seconds: float) -> None:
+        """The full check that ended now took so long: the next one leaves the processor to others first."""
+        self._rests_until = now + seconds / FULL_SHARE
+        self._next_full = max(self._next_full, self._rests_until)
 
     def due(self, now: float) -> Check | None:
         """What is due; a full check makes a canary needless."""

@@ -172,6 +172,11 @@ class NodeEnforcement:
                 self._given_up[each.family] = f"{unused}, and its tables cannot be had: {each.reason}"
         return [each for each in results if each.family not in self._given_up]
 
+    def held(self) -> dict[int, Ruleset]:
+        """What each family holds, as last read or written; without those where that is not known."""
+        known = ((family, enforcer.held) for family, enforcer in self._enforcers.items())
+        return {family: held for family, held in known if held is not None}
+
     def close(self) -> None:
         """Let go of the channels to the kernel; rules and sets stay."""
         for kernel in self._kernels.values():
@@ -193,25 +198,25 @@ class NodeEnforcement:
     def _drift_of(
         self, family: int, view: NodeView, reread: Callable[[Survey], Survey] | None
     ) -> Iterator[Drift]:
-        kernel = self._kernels[family]
+        enforcer = self._enforcers[family]
         try:
-            self._enforcers[family].forget()
-            survey = kernel.survey()
+            survey = self._kernels[family].survey()
             if reread is not None:
                 survey = reread(survey)
-            expected = self._enforcers[family].expected(view, survey.ruleset)
+            expected = enforcer.expected(view, survey.ruleset)
             leftovers = self._leftovers(family)
         except (KernelError, ToolError) as error:
+            enforcer.forget()
             yield Drift(family, str(error).removeprefix(f"IPv{family}: "))
             return
-        yield from (Drift(family, text) for text in differences(survey.ruleset, expected))
-        yield from (Drift(family, fault) for fault in survey.faults)
+        found = [*differences(survey.ruleset, expected), *survey.faults]
+        if leftovers:
+            found.append(f"{len(leftovers)} chains of podgate's are left in the other iptables backend")
+        if found:
+            enforcer.forget()
+        yield from (Drift(family, text) for text in found)
         waiting = not self._first_places[family].may_mend(self._now())
         yield from (Drift(family, fault, deferred=waiting) for fault in survey.displaced)
-        if leftovers:
-            yield Drift(
-                family, f"{len(leftovers)} chains of podgate's are left in the other iptables backend"
-            )
 
     def _guarded(self, enforcer: Enforcer, action: Callable[[Enforcer], Applied]) -> Applied | FamilyFailure:
         try:

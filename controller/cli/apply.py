@@ -15,7 +15,14 @@ from controller.agent.guard import Check, Schedule
 from controller.agent.node import FamilyFailure, NodeEnforcement
 from controller.cli.failure import CLEAN, ERROR, FOUND, CommandError
 from controller.cli.input import manifest_options, status_of
-from controller.cli.node_options import open_place, place_options, rule_options, settings_of, view_of
+from controller.cli.node_options import (
+    guard_options,
+    open_place,
+    place_options,
+    rule_options,
+    settings_of,
+    view_of,
+)
 from controller.dataplane.edits import RemoveChain, ReplaceChain
 from controller.dataplane.kernel import KernelError
 from controller.dataplane.plan import AddEntries, Commit, DestroySets, FillSet, RemoveEntries, Step
@@ -27,22 +34,7 @@ from controller.engine.rulesets import NodeView
 @click.option(
     "--follow", is_flag=True, help="Stay, watch for drift and mend it until stopped. Rules stay on exit."
 )
-@click.option(
-    "--canary-interval",
-    type=click.FloatRange(min=0.1),
-    default=5.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How often to look whether the rules are there at all.",
-)
-@click.option(
-    "--full-interval",
-    type=click.FloatRange(min=0.1),
-    default=3600.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="The longest time between two full read-backs; they start at the canary's and double.",
-)
+@guard_options
 @rule_options
 @place_options
 @manifest_options

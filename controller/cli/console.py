@@ -42,6 +42,10 @@ class Painter:
         """Denied, removed, wrong."""
         return self._style(text, "red")
 
+    def middling(self, text: str) -> str:
+        """Neither all nor nothing."""
+        return self._style(text, "yellow")
+
     def faint(self, text: str) -> str:
         """Places and other asides."""
         return click.style(text, dim=True) if self._color else text

@@ -51,8 +51,9 @@ def command(
 ) -> int:
     """Show the connections that a change of manifests adds and removes: connectivity, not YAML.
 
-    OLD and NEW are files, folders or - for standard input. Pods are compared by namespace and name,
-    addresses outside by the ranges that the policies of either side tell apart.
+    OLD and NEW are files, folders, - for standard input or cluster:[CONTEXT] for a live cluster. Pods are
+    compared by namespace and name, addresses outside by the ranges that the policies of either side tell
+    apart.
 
     \b
     Examples:
@@ -60,7 +61,7 @@ def command(
       podgate diff old.yaml new.yaml -o md > comment.md
       podgate diff main/manifests/ manifests/ --fail-on added -o sarif > diff.sarif
       podgate diff old/ new/ --render --node node-1
-      kubectl get pods,netpol,ns,nodes -A -o yaml | podgate diff - planned/
+      podgate diff cluster: planned/
 
     Exit codes: 0 nothing that --fail-on names, 1 differences, 2 error.
     """  # noqa: D301

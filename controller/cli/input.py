@@ -1,4 +1,4 @@
-"""Reading manifests for a verb: the shared options, and what is said about bad input.
+"""Reading manifests, or a live cluster, for a verb: the shared options, and what is said about bad input.
 
 Every verb treats bad input alike: diagnostics go to standard error, the bad part is quarantined (its pods
 stay isolated) and the exit code is 2 whatever the answer. A document that could not be read at all has no
@@ -14,6 +14,7 @@ import click
 from controller.cli.failure import CLEAN, ERROR, CommandError
 from controller.cli.output.escapes import plain
 from controller.objects.addresses import AddressError, Cidr, parse_cidr
+from controller.objects.documents import Document
 from controller.objects.findings import Finding, Severity
 from controller.objects.read import Reading, read
 
@@ -37,8 +38,16 @@ class _CidrList(click.ParamType[tuple[Cidr, ...]]):
             self.fail(str(error), param, ctx)
 
 
+CLUSTER = "cluster:"
+"""What stands for a live cluster in place of a file: `cluster:`, or `cluster:CONTEXT`."""
+
 filename_option = click.option(
-    "-f", "--filename", "paths", multiple=True, metavar="FILE|DIR|-", help="Manifests to read; repeatable."
+    "-f",
+    "--filename",
+    "paths",
+    multiple=True,
+    metavar="FILE|DIR|-|cluster:",
+    help="Manifests to read, or cluster:[CONTEXT] for what the API server has; repeatable.",
 )
 kustomize_option = click.option(
     "-k", "--kustomize", multiple=True, metavar="DIR", help="Build a kustomization with kubectl and read it."
@@ -55,6 +64,9 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=_CidrList(),
             default=(),
             help="Where pods without an address get one, if no Node says so. [10.244.0.0/16]",
+        ),
+        click.option(
+            "--kubeconfig", default="", metavar="FILE", help="Of cluster:. [$KUBECONFIG, ~/.kube/config]"
         ),
         click.option("--strict", is_flag=True, help="Fail on any finding about the input, warnings too."),
         click.option(
@@ -77,6 +89,7 @@ def read_manifests(
     *,
     recursive: bool,
     pod_cidrs: tuple[Cidr, ...],
+    kubeconfig: str,
     strict: bool,
 ) -> Reading:
     """Read, and raise CommandError where nothing was named or --strict finds fault.
@@ -85,13 +98,29 @@ def read_manifests(
     """
     if not paths and not kustomize:
         raise CommandError(
-            "nothing to read: name manifests with -f FILE|DIR|- or a kustomization with -k DIR"
+            "nothing to read: name manifests with -f FILE|DIR|-, a live cluster with -f cluster: "
+            "or a kustomization with -k DIR"
         )
-    reading = read(paths, recursive=recursive, kustomize=kustomize, pod_cidrs=pod_cidrs, stdin=sys.stdin)
+    contexts = [path.removeprefix(CLUSTER) for path in paths if path.startswith(CLUSTER)]
+    reading = read(
+        [path for path in paths if not path.startswith(CLUSTER)],
+        recursive=recursive,
+        kustomize=kustomize,
+        pod_cidrs=pod_cidrs,
+        stdin=sys.stdin,
+        documents=[document for each in contexts for document in _live(kubeconfig, each)],
+    )
     if strict and any(finding.severity is not Severity.INFO for finding in reading.findings):
         report(reading.findings)
         raise CommandError("--strict: the input has findings (above)")
     return reading
+
+
+def _live(kubeconfig: str, context: str) -> list[Document]:
+    """What a cluster has. Raises CommandError where it cannot be asked."""
+    from controller.cli import live  # noqa: PLC0415 - 300 ms that reading files does not need
+
+    return live.ask(live.connect(kubeconfig, context), live.documents)
 
 
 def report(findings: Sequence[Finding]) -> None:

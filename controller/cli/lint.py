@@ -59,7 +59,7 @@ def command(
       podgate lint -f manifests/ -o sarif > lint.sarif
       podgate lint -f manifests/ --fail-on error -o md
       podgate lint --explain dns-cut
-      kubectl get netpol,pods,ns,nodes -A -o yaml | podgate lint -f -
+      podgate lint -f cluster:
 
     Exit codes: 0 clean, 1 findings of --fail-on or graver, 2 an error among the findings or in the call. With
     --strict warnings count as errors.

@@ -25,7 +25,12 @@ _VERBS = {
     "lint": "what is wrong with the policies",
     "apply": "programme this node from manifests",
     "verify": "does this node's kernel hold what the manifests say",
+    "agent": "enforce on this node what the operator publishes",
     "cleanup": "remove podgate's rules from this node",
+    "operator": "publish what every node of a cluster enforces",
+    "status": "which policies are in force, and on how many nodes",
+    "wait": "until policies are in force",
+    "lab": "a cluster made of network namespaces, to try policies with real packets",
     "completion": "shell completion",
 }
 

@@ -45,7 +45,7 @@ def command(
       podgate matrix -f manifests/ -o html > matrix.html
       podgate matrix -f manifests/ -o dot | dot -Tsvg > matrix.svg
       podgate matrix -f manifests/ -o json | jq '.connections[] | select(.to == "data/postgres").from'
-      kubectl get pods,netpol,ns,nodes -A -o yaml | podgate matrix -f -
+      podgate matrix -f cluster: -n shop
 
     \b
     Formats:

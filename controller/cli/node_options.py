@@ -40,12 +40,42 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How the rules are made."""
+def guard_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--canary-interval and --full-interval."""
     options = (
         click.option(
-            "--node", required=True, metavar="NODE", help="The node of the manifests that this one is."
+            "--canary-interval",
+            type=click.FloatRange(min=0.1),
+            default=5.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="How often to look whether the rules are there at all.",
         ),
+        click.option(
+            "--full-interval",
+            type=click.FloatRange(min=0.1),
+            default=3600.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="The longest time between two full read-backs; they start at the canary's and double.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How the rules are made, of which node of manifests."""
+    node = click.option(
+        "--node", required=True, metavar="NODE", help="The node of the manifests that this one is."
+    )
+    return node(policy_options(command))
+
+
+def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How the rules are made."""
+    options = (
         click.option(
             "--unknown-pods", type=click.Choice(["allow", "deny"]), default="allow", show_default=True
         ),

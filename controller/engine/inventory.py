@@ -168,6 +168,10 @@ class Inventory:
         """The live pods of a node."""
         return iter(self._by_node.get(node, {}).values())
 
+    def has_node(self, node: str) -> bool:
+        """Whether a node has a live pod."""
+        return node in self._by_node
+
     def nodes(self) -> Iterator[str]:
         """Every node that has a live pod."""
         return iter(self._by_node)

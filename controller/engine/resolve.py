@@ -8,6 +8,8 @@ collected in `Changes`.
 
 from collections.abc import Collection, Iterable
 
+from msgspec.structs import replace
+
 from controller.engine.changes import Changes, GroupRef, PodKey
 from controller.engine.inventory import (
     GroupEntry,
@@ -230,6 +232,8 @@ class Resolver:
         """
         old = self._policies.get(policy.key)
         if old is not None and _same_meaning(old, policy):
+            if (old.uid, old.generation) != (policy.uid, policy.generation):
+                self._renew(policy)
             return
         rulesets = rulesets_of(policy)
         for ruleset in rulesets:  # before the old ones are let go: a group of both stays as it is
@@ -246,6 +250,22 @@ class Resolver:
             if policy.pod_selector.matches(label_set.labels):
                 label_set.policies[policy.key] = policy
                 self._touch(label_set.pods.values())
+
+    def _renew(self, policy: NetworkPolicy) -> None:
+        """The same rules under another generation: nothing is resolved anew, only told."""
+        self._policies[policy.key] = policy
+        for label_set in self.inventory.namespace(policy.namespace).label_sets.values():
+            if policy.key in label_set.policies:
+                label_set.policies[policy.key] = policy
+                self._touch(label_set.pods.values())
+
+    def policy(self, key: PodKey) -> NetworkPolicy | None:
+        """The policy of a namespace and name, if there is one."""
+        return self._policies.get(key)
+
+    def policies(self) -> Iterable[NetworkPolicy]:
+        """Every policy, in no order."""
+        return self._policies.values()
 
     def remove_policy(self, key: PodKey) -> None:
         """Forget a policy; one that is not known is no error.
@@ -370,6 +390,10 @@ class Resolver:
         """Every node that is known or has a live pod, sorted; "" are the pods without one."""
         return tuple(sorted({*self._nodes, *self.inventory.nodes()}))
 
+    def has_node(self, name: str) -> bool:
+        """Whether a node is known or has a live pod. O(1)."""
+        return name in self._nodes or self.inventory.has_node(name)
+
     def groups(self) -> tuple[GroupRef, ...]:
         """Every group that some ruleset references."""
         named = (ref for entry in self._groups.values() for ref in entry.named)
@@ -391,6 +415,15 @@ class Resolver:
 
     def view(self, node: str) -> NodeView:
         """All that a node must enforce. O(its pods + members of the groups it references)."""
+        share = self.share(node)
+        return replace(
+            share,
+            groups={ref: self.members(ref) for ref in share.groups},
+            named_ports={ref: self.endpoints(ref) for ref in share.named_ports},
+        )
+
+    def share(self, node: str) -> NodeView:
+        """What `view` says, but with every group empty. O(its pods x their policies)."""
         pods = tuple(sorted(self._local_pod(live) for live in self.inventory.on_node(node)))
         ids = sorted({ruleset for pod in pods for ruleset in pod.rulesets})
         rulesets = {ruleset: self.rulesets[ruleset] for ruleset in ids}
@@ -399,8 +432,8 @@ class Resolver:
             node=node,
             pods=tuple(pod for pod in pods if pod.isolated or pod.rulesets),
             rulesets=rulesets,
-            groups={ref: self.members(ref) for ref in refs if isinstance(ref, PodGroup)},
-            named_ports={ref: self.endpoints(ref) for ref in refs if isinstance(ref, NamedPortGroup)},
+            groups={ref: frozenset() for ref in refs if isinstance(ref, PodGroup)},
+            named_ports={ref: frozenset() for ref in refs if isinstance(ref, NamedPortGroup)},
             known=tuple(sorted({address for pod in pods for address in pod.ips})),
             pod_cidrs=self._nodes[node].pod_cidrs if node in self._nodes else (),
         )

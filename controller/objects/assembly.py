@@ -33,14 +33,33 @@ class Assembly(Struct, frozen=True):
 
 def build_cluster(documents: Iterable[Document], pod_cidrs: Sequence[Cidr] = ()) -> Assembly:
     """Everything that the documents say. Never raises. `pod_cidrs`: where pods without address get one."""
-    collector = _Collector()
-    for document in documents:
-        collector.take(document)
-    pods, nodes, placement_findings = place(
+    collector = _collected(documents)
+    pods, nodes, findings = place(
         add_synthetic_pods(collector.pods.values(), collector.workloads.values()),
         [*collector.nodes.values()],
         pod_cidrs,
     )
+    return _assembled(collector, pods, nodes, findings)
+
+
+def observed_cluster(documents: Iterable[Document]) -> Assembly:
+    """What runs: as `build_cluster`, but a pod without an address or a node has none. Never raises."""
+    collector = _collected(documents)
+    pods = sorted((owned.pod for owned in collector.pods.values()), key=lambda pod: pod.key)
+    nodes = sorted(collector.nodes.values(), key=lambda node: node.name)
+    return _assembled(collector, pods, nodes, ())
+
+
+def _collected(documents: Iterable[Document]) -> "_Collector":
+    collector = _Collector()
+    for document in documents:
+        collector.take(document)
+    return collector
+
+
+def _assembled(
+    collector: "_Collector", pods: Iterable[Pod], nodes: Iterable[Node], placement_findings: Iterable[Finding]
+) -> Assembly:
     pods = [_quarantined(pod, collector.quarantined_namespaces) for pod in pods]
     cluster = Cluster(
         namespaces=_namespaces(collector, pods),

@@ -6,19 +6,29 @@ kept as quarantined, isolated and a peer of nobody. Rules 2.17, 2.37, 2.40, 2.54
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from controller.objects.addresses import AddressError, Cidr, format_address, parse_address, parse_cidr
-from controller.objects.decode_metadata import Identity, check_labels, check_metadata, identify, read_labels
+from controller.objects.decode_metadata import (
+    DEFAULT_NAMESPACE,
+    Identity,
+    check_labels,
+    check_metadata,
+    identify,
+    read_labels,
+)
 from controller.objects.findings import Finding, Source
 from controller.objects.kinds import ContainerPort, Namespace, Node, Pod, Protocol
 from controller.objects.labels import NAME_LABEL
 from controller.objects.names import (
     dns_label_problem,
     dns_subdomain_problem,
+    label_key_problem,
+    label_value_problem,
     port_name_problem,
     safe_name,
     shown,
@@ -28,6 +38,7 @@ from controller.objects.report import Report
 from controller.objects.wire import (
     WireNodeSpec,
     WireNodeStatus,
+    WirePod,
     WirePodSpec,
     WirePodStatus,
     WirePort,
@@ -48,7 +59,12 @@ _TYPE_WORDS = {
     "null": "null",
 }
 
+_SHARED = 1 << 16
+"""Label sets, ports and names kept to be shared: more than a cluster of 150,000 pods has."""
+
 Wire = TypeVar("Wire", bound=Struct)
+
+_NO_SPEC, _NO_STATUS, _NO_LABELS = WirePodSpec(), WirePodStatus(), dict[str, str]()
 
 
 class PodReading(NamedTuple):
@@ -97,6 +113,38 @@ def decode_pod(data: Mapping[str, Any], source: Source = _NOWHERE) -> PodReading
         source=source,
     )
     return PodReading(pod, report.findings)
+
+
+def plain_pod(wire: WirePod) -> Pod:
+    """What `decode_pod` makes of a pod with nothing wrong in it, at a third of the cost.
+
+    Raises ValueError for any other: `decode_pod` knows what to say of it. What equal pods have in common,
+    labels, ports and names, is the very same object in all of them.
+    """
+    metadata, spec, status = wire.metadata, wire.spec or _NO_SPEC, wire.status or _NO_STATUS
+    if metadata is None or not metadata.name or dns_subdomain_problem(metadata.name):
+        raise ValueError("it has no proper name")
+    return Pod(
+        namespace=_plain_namespace(metadata.namespace or DEFAULT_NAMESPACE),
+        name=metadata.name,
+        labels=_plain_labels(tuple(metadata.labels.items())) if metadata.labels else _NO_LABELS,
+        ips=_plain_ips(status),
+        node=_plain_node(spec.node_name or ""),
+        phase=_plain_phase(status.phase or "Running"),
+        host_network=bool(spec.host_network),
+        ports=_plain_ports(
+            tuple(
+                [
+                    (port.name, port.container_port, port.protocol)
+                    for containers, always in ((spec.containers, True), (spec.init_containers, False))
+                    for container in containers or ()
+                    if container.ports and (always or container.restart_policy == "Always")
+                    for port in container.ports
+                ]
+            )
+        ),
+        uid=metadata.uid or "",
+    )
 
 
 def decode_template(template: object, path: str, identity: Identity, report: Report, source: Source) -> Pod:
@@ -164,6 +212,54 @@ def decode_node(data: Mapping[str, Any], source: Source = _NOWHERE) -> NodeReadi
 def bare_namespace(name: str) -> Namespace:
     """A namespace that no file defines, as the API server would have it (rule 2.17)."""
     return Namespace(name=name, labels={NAME_LABEL: name})
+
+
+@lru_cache(maxsize=_SHARED)
+def _plain_labels(labels: tuple[tuple[str, str | None], ...]) -> dict[str, str]:
+    """One dictionary for all pods of these labels. Nobody may change it."""
+    if any(label_key_problem(key) or label_value_problem(value or "") for key, value in labels):
+        raise ValueError("a label is not valid")
+    return {key: value or "" for key, value in labels}
+
+
+@lru_cache(maxsize=_SHARED)
+def _plain_namespace(name: str) -> str:
+    if dns_label_problem(name):
+        raise ValueError("its namespace is not valid")
+    return name
+
+
+@lru_cache(maxsize=_SHARED)
+def _plain_node(name: str) -> str:
+    if name and dns_subdomain_problem(name):
+        raise ValueError("its node is not valid")
+    return name
+
+
+@lru_cache(maxsize=_SHARED)
+def _plain_phase(phase: str) -> str:
+    return phase
+
+
+@lru_cache(maxsize=_SHARED)
+def _plain_ports(ports: tuple[tuple[str | None, int | None, str | None], ...]) -> tuple[ContainerPort, ...]:
+    """The named ones of these (name, number, protocol)."""
+    report = Report("", _NOWHERE)
+    found = {
+        port
+        for name, number, protocol in ports
+        if name and (port := _container_port(WirePort(name, number, protocol), "", report)) is not None
+    }
+    if report.findings:
+        raise ValueError("a port is not valid")
+    return tuple(sorted(found))
+
+
+def _plain_ips(status: WirePodStatus) -> tuple[str, ...]:
+    texts = [item.ip for item in status.pod_ips or () if item.ip]
+    if status.pod_ip and status.pod_ip not in texts:
+        texts.append(status.pod_ip)
+    return tuple(dict.fromkeys(map(_pod_address, texts)))
 
 
 def _report_quarantine(report: Report) -> None:

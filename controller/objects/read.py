@@ -46,21 +46,23 @@ class Reading(Struct, frozen=True):
     skipped: Mapping[str, int] = {}
 
 
-def read(
+def read(  # noqa: PLR0913 - one for each place to read from
     paths: Sequence[str],
     *,
     recursive: bool = False,
     kustomize: Sequence[str] = (),
     stdin: TextIO | None = None,
     pod_cidrs: Sequence[Cidr] = (),
+    documents: Sequence[Document] = (),
 ) -> Reading:
-    """The cluster that manifests describe.
+    """The cluster that manifests describe, and `documents` that were read elsewhere.
 
     `paths` are files, folders (`recursive`: with those below) and `-` for `stdin`; `kustomize` are folders
     that kubectl builds. Never raises for what it finds there. `pod_cidrs`: see `placement.place`.
     """
     with _without_garbage_collection():
         reader = _Reader()
+        reader.documents.extend(documents)
         for path in paths:
             reader.take_path(path, recursive=recursive, stdin=stdin)
         for folder in kustomize:

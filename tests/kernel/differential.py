@@ -10,10 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from controller.dataplane.settings import Settings
+from controller.lab.namespaces import CommandError
+from controller.lab.probing import Outcome
 from controller.objects.kinds import Cluster
 from tests.kernel.ends import End
-from tests.kernel.namespaces import CommandError
-from tests.kernel.probing import Outcome
 from tests.kernel.random_clusters import Draw
 from tests.kernel.rules import Service
 from tests.kernel.trial import Judgement, Trial

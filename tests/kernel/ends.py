@@ -9,14 +9,12 @@ import socket
 
 from msgspec import Struct
 
+from controller.lab.addressing import family_of
+from controller.lab.namespaces import Namespace
+from controller.lab.sockets import open_socket
 from controller.objects.kinds import Protocol
 from tests.kernel import sctp
-from tests.kernel.namespaces import Namespace
 
-_FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
-"""Allows to bind to any address that is routed here, as the blocks of `outside` are."""
-
-_AF = {4: socket.AF_INET, 6: socket.AF_INET6}
 _MANY = 1024
 
 
@@ -29,23 +27,12 @@ class End(Struct, frozen=True):
     @property
     def family(self) -> int:
         """4 or 6."""
-        return 6 if ":" in self.address else 4
+        return family_of(self.address)
 
 
 def bound(namespace: Namespace, end: End, kind: int, protocol: int = 0, port: int = 0) -> socket.socket:
     """A socket in a namespace, with an address of it. `kind` is SOCK_STREAM, SOCK_DGRAM or SOCK_RAW."""
-    with namespace.entered():
-        found = socket.socket(_AF[end.family], kind, protocol)
-    try:
-        found.setblocking(False)  # noqa: FBT003  its only argument
-        found.setsockopt(*_FREEBIND[end.family], 1)
-        if kind == socket.SOCK_STREAM:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind((end.address, port))
-    except BaseException:
-        found.close()
-        raise
-    return found
+    return open_socket(namespace, end.address, kind, protocol, port)
 
 
 class Listener:

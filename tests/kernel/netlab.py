@@ -10,7 +10,6 @@ the node. One process does it all: sockets of every place belong to one event lo
 """
 
 import contextlib
-import resource
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,30 +19,29 @@ from typing import Self
 
 from controller.dataplane.ruleset import Ruleset
 from controller.dataplane.tools import Backend
+from controller.lab.namespaces import Command, run_all
+from controller.lab.probing import Outcome, allow_open_files
+from controller.lab.wiring import BRIDGE_SYSCTLS, SYSCTLS, impatience
 from controller.objects.addresses import parse_cidr
 from controller.objects.kinds import Protocol
 from tests.kernel.ends import End
 from tests.kernel.flows import Flow, Talk
 from tests.kernel.loop import LoopThread
-from tests.kernel.namespaces import Command, Namespaces, run_all
-from tests.kernel.probing import PATIENCE, Outcome, Probe, Prober, Shot
+from tests.kernel.namespaces import Namespaces
+from tests.kernel.probing import PATIENCE, Probe, Prober, Shot
 from tests.kernel.rules import RuleLoader, Service
 from tests.kernel.wiring import (
-    BRIDGE_SYSCTLS,
-    DEVICE_SYSCTLS,
     NODE_SYSCTLS,
     OUTSIDE,
     OUTSIDE_BLOCKS,
-    SYSCTLS,
     Plan,
     Topology,
+    inside_lines,
     node_lines,
     outside_lines,
     plan,
-    pod_lines,
 )
 
-_OPEN_FILES = 16384
 _LINKS_UP = 5.0
 
 
@@ -61,7 +59,7 @@ class Lab:
         self._blocks = [parse_cidr(block) for block in OUTSIDE_BLOCKS]
 
     def __enter__(self) -> Self:
-        _allow_open_files()
+        allow_open_files()
         with self._leaving:
             folder = Path(self._leaving.enter_context(tempfile.TemporaryDirectory(prefix="pglab-")))
             self._leaving.enter_context(self._namespaces)
@@ -182,9 +180,9 @@ class Lab:
         self._configure({OUTSIDE: outside_lines(self.plan, self.namespace)})
         nodes = self.plan.nodes
         self._configure({node.name: node_lines(node, self.plan, self.namespace) for node in nodes})
-        self._configure({pod.name: pod_lines(pod, node, self.plan) for node in nodes for pod in node.pods})
+        self._configure({pod.name: inside_lines(pod, node, self.plan) for node in nodes for pod in node.pods})
         for namespace in self._namespaces:
-            namespace.set_sysctls(DEVICE_SYSCTLS)
+            namespace.set_sysctls(impatience("*"))
 
     def _await_links(self) -> None:
         """Bridges forward some milliseconds after their ports are up. Raises TimeoutError."""
@@ -214,11 +212,3 @@ class Lab:
 def _places(lab: Plan) -> dict[str, Mapping[int, str]]:
     nodes = {node.name: node.addresses for node in lab.nodes}
     return nodes | {pod.name: pod.addresses for pod in lab.pods}
-
-
-def _allow_open_files() -> None:
-    """Each probe in flight takes a socket or two."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < _OPEN_FILES:
-        wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -6,16 +6,12 @@ system call that sends them, or a softirq later, so silence is an answer once no
 answered for a good while; nor was there a false one beside six busy loops on two processors.
 """
 
-import asyncio
-import errno
-import secrets
 import socket
-import struct
 from collections.abc import Sequence
-from enum import StrEnum
 
 from msgspec import Struct
 
+from controller.lab.probing import Outcome, connect, exchange, fire_together, icmp_echo
 from controller.objects.kinds import Protocol
 from tests.kernel.ends import End, Listener, SctpHost, bound
 from tests.kernel.namespaces import Namespaces
@@ -25,18 +21,6 @@ PATIENCE = 0.15
 
 _BATCH = 500
 _MANY_LISTENERS = 2000
-_ICMP = {4: (socket.IPPROTO_ICMP, 8), 6: (socket.IPPROTO_ICMPV6, 128)}
-"""Protocol number, and type of an echo request."""
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-class Outcome(StrEnum):
-    """What came back: what was asked for, an ICMP error or a reset that says nobody listens, or nothing."""
-
-    ANSWERED = "answered"
-    REFUSED = "refused"
-    SILENT = "silent"
 
 
 class Probe(Struct, frozen=True):
@@ -105,12 +89,7 @@ class Prober:
             await self.close()
         for shot in shots:
             self._listen_for(shot)
-        attempts = [asyncio.create_task(self._attempt(shot)) for shot in shots]
-        await asyncio.sleep(0)  # each attempt has run up to its first wait: everything is sent
-        await _until_silence(attempts, patience)
-        silent = {attempt for attempt in attempts if attempt.cancel()}
-        await asyncio.gather(*silent, return_exceptions=True)
-        return [Outcome.SILENT if attempt in silent else attempt.result() for attempt in attempts]
+        return await fire_together([self._attempt(shot) for shot in shots], patience)
 
     def _listen_for(self, shot: Shot) -> None:
         if shot.arrival is None or shot.protocol is None or not shot.listening:
@@ -127,63 +106,20 @@ class Prober:
             self._sctp_hosts[end] = SctpHost(self._namespaces[end.place], end)
         return self._sctp_hosts[end]
 
-    async def _attempt(self, shot: Shot) -> Outcome:
-        try:
-            match shot.protocol:
-                case Protocol.TCP:
-                    await self._connect(shot)
-                case Protocol.SCTP:
-                    await self._sctp_host(shot.source).ask(shot.address, shot.port)
-                case Protocol.UDP:
-                    await self._exchange(shot, socket.IPPROTO_UDP, b"")
-                case None:
-                    protocol, request = _ICMP[shot.source.family]
-                    # The kernel fills in the identifier and the checksum.
-                    await self._exchange(shot, protocol, struct.pack("!BBHHH", request, 0, 0, 0, 1))
-        except ConnectionRefusedError:
-            return Outcome.REFUSED
-        except OSError as error:
-            # A node on the way may say that it knows no way; whether it does is a matter of its settings.
-            if error.errno in {errno.ENETUNREACH, errno.EHOSTUNREACH}:
-                return Outcome.SILENT
-            raise
-        return Outcome.ANSWERED
+    async def _attempt(self, shot: Shot) -> None:
+        match shot.protocol:
+            case Protocol.TCP:
+                with self._client(shot, socket.SOCK_STREAM) as client:
+                    await connect(client, shot.address, shot.port)
+            case Protocol.SCTP:
+                await self._sctp_host(shot.source).ask(shot.address, shot.port)
+            case Protocol.UDP:
+                with self._client(shot, socket.SOCK_DGRAM) as client:
+                    await exchange(client, shot.address, shot.port)
+            case None:
+                protocol, header = icmp_echo(shot.source.family)
+                with self._client(shot, socket.SOCK_DGRAM, protocol) as client:
+                    await exchange(client, shot.address, shot.port, header)
 
-    async def _connect(self, shot: Shot) -> None:
-        with bound(self._namespaces[shot.source.place], shot.source, socket.SOCK_STREAM) as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            await asyncio.get_running_loop().sock_connect(client, (shot.address, shot.port))
-
-    async def _exchange(self, shot: Shot, protocol: int, header: bytes) -> None:
-        loop = asyncio.get_running_loop()
-        nonce = secrets.token_bytes(8)
-        namespace = self._namespaces[shot.source.place]
-        with bound(namespace, shot.source, socket.SOCK_DGRAM, protocol) as client:
-            client.connect((shot.address, shot.port))
-            client.send(header + nonce)
-            while not (await loop.sock_recv(client, 2048)).endswith(nonce):
-                pass
-
-
-async def _until_silence(attempts: Sequence["asyncio.Task[Outcome]"], patience: float) -> None:
-    """Until all have ended, or for `patience` seconds none has."""
-    if not attempts:
-        return
-    loop = asyncio.get_running_loop()
-    last = loop.time()
-
-    def note(_: object) -> None:
-        nonlocal last
-        last = loop.time()
-
-    for attempt in attempts:
-        attempt.add_done_callback(note)
-    while not all(attempt.done() for attempt in attempts):
-        left = last + patience - loop.time()
-        if left > 0:
-            await asyncio.wait(attempts, timeout=left)
-            continue
-        before = last
-        await asyncio.sleep(0.005)  # if it was this process that slept, answers are waiting to be taken
-        if last == before:
-            return
+    def _client(self, shot: Shot, kind: int, protocol: int = 0) -> socket.socket:
+        return bound(self._namespaces[shot.source.place], shot.source, kind, protocol)

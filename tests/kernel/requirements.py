@@ -10,9 +10,11 @@ from pathlib import Path
 
 from controller.dataplane.render import HAIRPIN_BYTECODE
 from controller.dataplane.tools import Backend
-from tests.kernel.namespaces import CommandError, Namespace, Namespaces
+from controller.lab.namespaces import CommandError, Namespace
+from controller.lab.wiring import BRIDGE_SYSCTLS
+from tests.kernel.namespaces import Namespaces
 from tests.kernel.rules import TOOLS
-from tests.kernel.wiring import BRIDGE_SYSCTLS, Topology
+from tests.kernel.wiring import Topology
 
 _SETS = ("hash:ip", "hash:net", "hash:ip,port")
 

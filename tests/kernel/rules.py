@@ -14,9 +14,9 @@ from controller.dataplane.render import render_rules, render_sets
 from controller.dataplane.ruleset import TABLE, Ruleset
 from controller.dataplane.tools import Backend
 from controller.dataplane.validity import ENTRY_CHAINS
+from controller.lab.namespaces import Command, Namespace, run_all
 from controller.objects.kinds import Protocol
 from tests.kernel.ends import End
-from tests.kernel.namespaces import Command, Namespace, run_all
 
 TOOLS = {4: "iptables", 6: "ip6tables"}
 

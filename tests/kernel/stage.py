@@ -11,11 +11,12 @@ from typing import Self
 
 import msgspec
 
+from controller.lab.addressing import FULL
 from tests.conformance.layouts import in_family, with_both_families
 from tests.conformance.manifests import node
 from tests.conformance.scenario import Manifest
 from tests.kernel.netlab import Lab
-from tests.kernel.wiring import FULL, OUTSIDE, NodePlace, PodPlace, Topology
+from tests.kernel.wiring import OUTSIDE, NodePlace, PodPlace, Topology
 
 NODES = ("node-1", "node-2")
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from controller.dataplane.tools import Backend
 from controller.engine.resolve import Resolver
+from controller.lab.probing import Outcome
 from controller.objects.kinds import Cluster
 from tests.conformance.cases import each_scenario_of
 from tests.conformance.manifests import Store
@@ -24,7 +25,7 @@ from tests.conformance.suites import cyclonus, e2e, own
 from tests.conformance.suites.upstream import FOLDER, load
 from tests.kernel import counts
 from tests.kernel.agents import Agents
-from tests.kernel.probing import Outcome, Probe
+from tests.kernel.probing import Probe
 from tests.kernel.requirements import missing
 from tests.kernel.stage import NODES, Stage
 from tests.kernel.wiring import Topology

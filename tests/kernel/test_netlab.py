@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from controller.dataplane.tools import Backend
+from controller.lab.namespaces import FOLDER, CommandError
+from controller.lab.probing import Outcome
 from controller.objects.kinds import Protocol
 from tests.kernel.ends import End
 from tests.kernel.flows import Talk
-from tests.kernel.namespaces import FOLDER, PREFIX, CommandError, sweep
+from tests.kernel.namespaces import PREFIX, sweep
 from tests.kernel.netlab import Lab
-from tests.kernel.probing import Outcome, Probe
+from tests.kernel.probing import Probe
 from tests.kernel.requirements import missing
 from tests.kernel.rules import Service
 from tests.kernel.sctp import crc32c

@@ -4,8 +4,9 @@ import msgspec
 import pytest
 
 from controller.dataplane.ruleset import Ruleset
+from controller.lab.probing import Outcome
 from tests.kernel.mirror import mirror
-from tests.kernel.probing import Outcome, Probe
+from tests.kernel.probing import Probe
 from tests.kernel.trial import Trial
 from tests.kernel.wiring import Topology
 from tests.kernel.wording import BOTH, TCP, UDP, egress, ingress, pods, ports, probes

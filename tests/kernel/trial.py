@@ -16,9 +16,10 @@ from controller.dataplane.tools import Backend
 from controller.dataplane.walk import Network
 from controller.engine.evaluate import Evaluator
 from controller.engine.resolve import Resolver
+from controller.lab.probing import Outcome
 from controller.objects.kinds import Cluster
 from tests.kernel.netlab import Lab
-from tests.kernel.probing import PATIENCE, Outcome, Probe
+from tests.kernel.probing import PATIENCE, Probe
 from tests.kernel.rules import Service
 
 _ICMP = {4: 1, 6: 58}

@@ -7,30 +7,29 @@ both common, which differ in the hooks that packets between pods of one node mee
 
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import StrEnum
 
 from msgspec import Struct
+
+from controller.lab.wiring import (
+    BRIDGE_OPTIONS,
+    FORWARDING,
+    Attachment,
+    Cni,
+    address_line,
+    attach_lines,
+    pod_lines,
+)
 
 OUTSIDE = "outside"
 OUTSIDE_BLOCKS = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/64", "2001:db8:0:1::/64")
 """Documentation addresses; `outside` answers at each."""
 
-FULL = {4: 32, 6: 128}
-
 _FABRIC = {4: "172.18.0.0/24", 6: "fd00:172:18::/64"}
 _POD_BLOCK = {4: "10.244.{}.0/24", 6: "fd00:10:244:{}::/64"}
-_BRIDGE = "bridge forward_delay 0 stp_state 0 mcast_snooping 0"
+_BRIDGE = f"bridge {BRIDGE_OPTIONS}"
 
 
-class Topology(StrEnum):
-    """How pods hang on their node.
-
-    PTP: a veth and a host route each, as kindnet does it; the node routes every packet. BRIDGE: ports of one
-    Linux bridge that shows bridged packets to iptables.
-    """
-
-    PTP = "ptp"
-    BRIDGE = "bridge"
+Topology = Cni
 
 
 class PodPlace(Struct, frozen=True):
@@ -103,7 +102,7 @@ def outside_lines(lab: Plan, name_of: NameOf) -> Iterator[str]:
     yield "link set lo up"
     yield f"link add fabric type {_BRIDGE}"
     for family in lab.families:
-        yield _address(family, _host(_FABRIC[family], 1), _FABRIC[family], "fabric")
+        yield _address(_host(_FABRIC[family], 1), _FABRIC[family], "fabric")
     yield "link set fabric up"
     for number, node in enumerate(lab.nodes):
         yield f"link add node{number} type veth peer name uplink netns {name_of(node.name)}"
@@ -120,7 +119,7 @@ def node_lines(node: NodePlace, lab: Plan, name_of: NameOf) -> Iterator[str]:
     yield "link set lo up"
     yield "link set uplink up"
     for family in lab.families:
-        yield _address(family, node.addresses[family], _FABRIC[family], "uplink")
+        yield _address(node.addresses[family], _FABRIC[family], "uplink")
         yield f"route add default via {_host(_FABRIC[family], 1)}"
         for other in lab.nodes:
             if other != node:
@@ -128,61 +127,25 @@ def node_lines(node: NodePlace, lab: Plan, name_of: NameOf) -> Iterator[str]:
     if lab.topology is Topology.BRIDGE:
         yield f"link add cbr0 type {_BRIDGE}"
         for family in lab.families:
-            yield _address(family, node.gateways[family], node.pod_blocks[family], "cbr0")
+            yield _address(node.gateways[family], node.pod_blocks[family], "cbr0")
         yield "link set cbr0 up"
     for number, pod in enumerate(node.pods):
-        yield f"link add pod{number} type veth peer name eth0 netns {name_of(pod.name)}"
-        yield from _attach(f"pod{number}", pod, node, lab)
+        link = Attachment(f"pod{number}", pod.addresses)
+        yield from attach_lines(link, node.gateways, lab.topology, name_of(pod.name))
 
 
-def _attach(device: str, pod: PodPlace, node: NodePlace, lab: Plan) -> Iterator[str]:
-    if lab.topology is Topology.BRIDGE:
-        yield f"link set {device} master cbr0 up"
-        # Without it, no bridge sends a packet out where it came in: a pod's Service that leads back to it.
-        yield f"link set {device} type bridge_slave hairpin on"
-        return
-    yield f"link set {device} up"
-    for family in lab.families:
-        yield _address(family, node.gateways[family], f"/{FULL[family]}", device)
-        yield f"route add {pod.addresses[family]}/{FULL[family]} dev {device}"
-
-
-def pod_lines(pod: PodPlace, node: NodePlace, lab: Plan) -> Iterator[str]:
+def inside_lines(pod: PodPlace, node: NodePlace, lab: Plan) -> Iterator[str]:
     """For `ip -batch` in a pod, after `node_lines`."""
-    yield "link set lo up"
-    yield "link set eth0 up"
-    for family in lab.families:
-        if lab.topology is Topology.BRIDGE:
-            yield _address(family, pod.addresses[family], node.pod_blocks[family], "eth0")
-        else:
-            yield _address(family, pod.addresses[family], f"/{FULL[family]}", "eth0")
-            yield f"route add {node.gateways[family]}/{FULL[family]} dev eth0"
-        yield f"route add default via {node.gateways[family]}"
+    return pod_lines(pod.addresses, node.gateways, node.pod_blocks, lab.topology)
 
 
-def _address(family: int, address: str, block: str, device: str) -> str:
+def _address(address: str, block: str, device: str) -> str:
     """An address with the prefix length of a block; usable at once."""
-    nodad = " nodad" if family == 6 else ""
-    return f"address add {address}/{block.partition('/')[2]} dev {device}{nodad}"
+    return address_line(address, int(block.partition("/")[2]), device)
 
-
-SYSCTLS: Mapping[str, object] = {
-    "ipv4/conf/all/rp_filter": 0,
-    "ipv4/conf/default/rp_filter": 0,
-    "ipv4/conf/all/send_redirects": 0,
-    "ipv4/conf/default/send_redirects": 0,
-    "ipv4/icmp_ratelimit": 0,
-    "ipv4/ping_group_range": "0 2147483647",  # ICMP echo without raw sockets, which would see everybody's
-    "ipv6/conf/default/accept_dad": 0,
-    "ipv6/conf/default/accept_ra": 0,
-    "ipv6/conf/default/router_solicitations": 0,
-    "ipv6/icmp/ratelimit": 0,
-}
-"""For every namespace, before its devices are made."""
 
 NODE_SYSCTLS: Mapping[str, object] = {
-    "ipv4/ip_forward": 1,
-    "ipv6/conf/all/forwarding": 1,
+    **FORWARDING,
     # Connections are gone before the mark of their generation comes round again in a long run.
     "netfilter/nf_conntrack_udp_timeout": 10,
     "netfilter/nf_conntrack_udp_timeout_stream": 20,
@@ -191,15 +154,4 @@ NODE_SYSCTLS: Mapping[str, object] = {
     "netfilter/nf_conntrack_icmp_timeout": 10,
     "netfilter/nf_conntrack_icmpv6_timeout": 10,
     "netfilter/nf_conntrack_sctp_timeout_cookie_wait": 10,
-}
-
-DEVICE_SYSCTLS: Mapping[str, object] = {
-    f"{family}/neigh/*/retrans_time_ms": 50  # a second otherwise, if a question about a neighbour is lost
-    for family in ("ipv4", "ipv6")
-}
-"""For every namespace, after its devices are made."""
-
-BRIDGE_SYSCTLS: Mapping[str, object] = {
-    "bridge/bridge-nf-call-iptables": 1,
-    "bridge/bridge-nf-call-ip6tables": 1,
 }

@@ -1,0 +1,54 @@
+# podgate in one image: `podgate operator`, `podgate agent` and every other verb.
+#
+# Nothing is compiled: every wheel is that of uv.lock, by hash. At run time neither a shell nor a writable root is
+# needed. Both base images must be the same Debian with the same Python: the environment made in the first is
+# copied to the second.
+ARG BASE=docker.io/library/python:3.13-slim-trixie
+
+FROM ${BASE} AS build
+# For an index or an authority of your own; unset, PyPI's.
+ARG PIP_INDEX_URL
+ARG PIP_CERT
+ARG UV_DEFAULT_INDEX
+ARG SSL_CERT_FILE
+ENV UV_NO_PROGRESS=1 UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never PIP_NO_CACHE_DIR=1
+WORKDIR /src
+COPY hack/pinned.py hack/
+COPY pyproject.toml uv.lock ./
+# Without `kubernetes`, 130 MB: only the plug-ins of a kubeconfig need it, and a pod has a token.
+RUN python3 -m venv /build \
+    && python3 hack/pinned.py uv > /build/uv.txt \
+    && /build/bin/pip install --quiet --only-binary :all: --require-hashes --requirement /build/uv.txt \
+    && /build/bin/uv export --quiet --frozen --only-group build --output-file /build/build.txt \
+    && /build/bin/uv export --quiet --frozen --no-dev --extra cluster --prune kubernetes --no-emit-project \
+        --output-file /build/run.txt \
+    && python3 -m venv --without-pip /opt/podgate \
+    && /build/bin/uv pip install --python /build --only-binary :all: --require-hashes --requirement /build/build.txt \
+    && /build/bin/uv pip install --python /opt/podgate --only-binary :all: --require-hashes --compile-bytecode \
+        --requirement /build/run.txt
+COPY README.md LICENSE ./
+COPY controller controller/
+RUN /build/bin/python -m hatchling build --target wheel --directory /build/dist \
+    && /build/bin/uv pip install --python /opt/podgate --no-deps --offline --compile-bytecode /build/dist/*.whl
+
+FROM ${BASE}
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="podgate" \
+      org.opencontainers.image.description="Kubernetes NetworkPolicy compiled to iptables and ipset" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# iptables brings both binaries, iptables-nft and iptables-legacy; podgate calls them by these names.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends conntrack ipset iptables \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
+COPY --from=build /opt/podgate /opt/podgate
+ENV PATH=/opt/podgate/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+# The operator's user. The agent's DaemonSet asks for root, with two capabilities.
+USER 65532:65532
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/opt/podgate/bin/podgate"]
+CMD ["--help"]

@@ -1,0 +1,72 @@
+"""Options of the verbs that talk to an API server: which one, and as whom."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from controller.cli.failure import CommandError
+
+if TYPE_CHECKING:
+    from controller.kube.connection import Connection
+
+
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--kubeconfig, --context, --server, --token-file and --certificate-authority."""
+    options = (
+        click.option(
+            "--kubeconfig",
+            default="",
+            metavar="FILE",
+            help="How to reach the cluster.  [default: $KUBECONFIG, ~/.kube/config, the pod's account]",
+        ),
+        click.option("--context", default="", metavar="NAME", help="A context of it, not the current one."),
+        click.option("--server", default="", metavar="URL", help="The API server, instead of all these."),
+        click.option(
+            "--token-file",
+            default="",
+            metavar="FILE",
+            help="With --server: the bearer token, read again often.",
+        ),
+        click.option(
+            "--certificate-authority",
+            default="",
+            metavar="FILE",
+            help="With --server: whom to trust, instead of the system's authorities.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def connection_of(
+    environ: Mapping[str, str],
+    *,
+    kubeconfig: str,
+    context: str,
+    server: str,
+    token_file: str,
+    certificate_authority: str,
+) -> "Connection":
+    """The connection that the options ask for. Raises CommandError where they lead nowhere."""
+    from controller.kube.connection import Connection, discover  # noqa: PLC0415 - `--help` needs none of it
+    from controller.kube.errors import ConfigurationError  # noqa: PLC0415
+
+    if server and (kubeconfig or context):
+        raise CommandError("--server stands for itself: leave out --kubeconfig and --context")
+    if not server and (token_file or certificate_authority):
+        raise CommandError("--token-file and --certificate-authority go with --server")
+    if server:
+        if not server.startswith(("http://", "https://")):
+            raise CommandError(f"--server {server}: is no http or https URL")
+        return Connection(
+            server=server.rstrip("/"),
+            token_file=token_file,
+            ca_file=certificate_authority,
+            origin="--server",
+        )
+    try:
+        return discover(kubeconfig, context, environ)
+    except ConfigurationError as error:
+        raise CommandError(str(error)) from error

@@ -1,0 +1,112 @@
+"""Reading a live cluster for a verb: where it is, and its objects as if they had come from files."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from controller.cli.failure import CommandError
+from controller.kube.client import ApiClient
+from controller.kube.connection import Connection, discover
+from controller.kube.errors import KubeError, NotFound
+from controller.kube.resource import (
+    NAMESPACES,
+    NETWORK_POLICIES,
+    NODES,
+    PODS,
+    Resource,
+    Selection,
+)
+from controller.objects import resources
+from controller.objects.documents import Document
+from controller.objects.resources import NodePolicy
+
+T = TypeVar("T")
+
+NODE_POLICIES = Resource(
+    resources.GROUP, resources.VERSION, "nodepolicies", namespaced=False, kind="NodePolicy"
+)
+_ANSWERS_AT_ONCE = 16
+"""Requests under way at a time."""
+
+
+def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--kubeconfig and --context."""
+    options = (
+        click.option(
+            "--kubeconfig", default="", metavar="FILE", help="As for kubectl. [$KUBECONFIG, ~/.kube/config]"
+        ),
+        click.option("--context", default="", metavar="NAME", help="The context of the kubeconfig to use."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def connect(kubeconfig: str, context: str) -> Connection:
+    """The cluster that the options name. Raises CommandError where there is none."""
+    try:
+        return discover(kubeconfig, context)
+    except KubeError as error:
+        raise CommandError(str(error)) from error
+
+
+def ask(connection: Connection, question: Callable[[ApiClient], Awaitable[T]]) -> T:
+    """The answer of a coroutine that asks the API server. Raises CommandError where that refuses."""
+
+    async def asked() -> T:
+        async with ApiClient(connection, user_agent="podgate-cli") as client:
+            return await question(client)
+
+    try:
+        return asyncio.run(asked())
+    except KubeError as error:
+        raise CommandError(str(error)) from error
+
+
+async def documents(client: ApiClient, namespace: str = "") -> list[Document]:
+    """The objects that decide who may talk to whom; of one namespace, or of all.
+
+    Namespaces and nodes come whole in either case: selectors of any policy may speak of them.
+    """
+    kinds = (
+        (NETWORK_POLICIES, Selection(namespace)),
+        (PODS, Selection(namespace)),
+        (NAMESPACES, Selection()),
+        (NODES, Selection()),
+    )
+    lists = await asyncio.gather(*(_listed(client, resource, which) for resource, which in kinds))
+    return [document for found in lists for document in found]
+
+
+async def node_policies(client: ApiClient, names: set[str] | None = None) -> list[NodePolicy]:
+    """The NodePolicies of some nodes, or of all; one that is not there is left out.
+
+    Raises CommandError where podgate is not installed.
+    """
+    if names is None or len(names) > _ANSWERS_AT_ONCE:
+        try:
+            listing = await client.list_all(NODE_POLICIES, NodePolicy)
+        except NotFound as error:
+            raise CommandError(
+                f"{client.connection.server} knows no NodePolicy: podgate is not installed there"
+            ) from error
+        return [each for each in listing.items if names is None or each.metadata.name in names]
+    found = await asyncio.gather(*(_node_policy(client, name) for name in sorted(names)))
+    return [each for each in found if each is not None]
+
+
+async def _node_policy(client: ApiClient, name: str) -> NodePolicy | None:
+    try:
+        return await client.get(NODE_POLICIES, name, NodePolicy)
+    except NotFound:
+        return None
+
+
+async def _listed(client: ApiClient, resource: Resource, which: Selection) -> list[Document]:
+    """The objects of a kind. In a list they come without kind and apiVersion, as everywhere in Kubernetes."""
+    listing = await client.list_all(resource, msgspec.Raw, which)
+    head = {"apiVersion": resource.api_version, "kind": resource.kind}
+    return [Document({**head, **msgspec.json.decode(item)}) for item in listing.items]

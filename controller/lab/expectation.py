@@ -1,0 +1,44 @@
+"""What the policies of a running lab say of its packets: the text and the kernel, compared.
+
+Not for Services: an address is that of whoever has it, as policies see it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from controller.engine.evaluate import Evaluator
+from controller.kube.client import ApiClient
+from controller.kube.resource import NAMESPACES, NETWORK_POLICIES, NODES, PODS, Resource
+from controller.lab.pairs import PairProbe
+from controller.lab.probing import Outcome
+from controller.objects.assembly import observed_cluster
+from controller.objects.documents import Document
+
+
+async def evaluator_of(client: ApiClient) -> Evaluator:
+    """The verdicts of the objects as they are now. Raises ApiError."""
+    kinds = (NETWORK_POLICIES, PODS, NAMESPACES, NODES)
+    lists = await asyncio.gather(*(_documents(client, resource) for resource in kinds))
+    return Evaluator(observed_cluster([each for found in lists for each in found]).cluster)
+
+
+def disagreements(evaluator: Evaluator, probes: Sequence[PairProbe]) -> list[PairProbe]:
+    """The probes whose outcome is not what the policies say. A refusal has passed all rules too."""
+    return [
+        probe for probe in probes if (probe.outcome is not Outcome.SILENT) is not _allows(evaluator, probe)
+    ]
+
+
+def _allows(evaluator: Evaluator, probe: PairProbe) -> bool:
+    pair = probe.pair
+    ends = (evaluator.addresses.at(pair.shot.source), evaluator.addresses.at(pair.shot.address))
+    return evaluator.evaluate(*ends, pair.protocol, pair.port).allowed
+
+
+async def _documents(client: ApiClient, resource: Resource) -> list[Document]:
+    """In a list objects come without kind and apiVersion, as everywhere in Kubernetes."""
+    listing = await client.list_all(resource, msgspec.Raw)
+    head = {"apiVersion": resource.api_version, "kind": resource.kind}
+    return [Document({**head, **msgspec.json.decode(item)}) for item in listing.items]

@@ -1,0 +1,45 @@
+"""The operator's metrics. Labels have few values each: kinds, operations, results, never names."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from controller.telemetry.metrics import new_registry
+
+PREFIX = "podgate_operator"
+_LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_WORK = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+class Metrics:
+    """Counters are counted where things happen; gauges are asked for when somebody looks (`watch`)."""
+
+    def __init__(self) -> None:
+        self.registry: CollectorRegistry = new_registry(PREFIX)
+        self.writes = self._counter("writes", "Writes to the API server.", "kind", "op", "result")
+        self.noops = self._counter(
+            "noop_writes_skipped", "Objects that were looked at and stood as they should.", "kind"
+        )
+        self.ghosts = self._counter(
+            "ghosts_removed", "Objects that were gone without a watch saying so.", "kind"
+        )
+        self.recovered = self._counter("objects_recovered", "Objects that no watch brought.", "kind")
+        self.repairs = self._counter("repairs", "Own objects that somebody else changed or deleted.", "kind")
+        self.events = self._counter("events", "Kubernetes Events by what became of them.", "reason", "result")
+        self.api_errors = self._counter("api_errors", "Requests that failed.", "activity")
+        self.reconcile = self._histogram(
+            "reconcile_duration_seconds", "Time to turn one API event into what has to be written.", _WORK
+        )
+        self.event_to_write = self._histogram(
+            "event_to_write_seconds", "From the arrival of an API event to the write it caused.", _LATENCY
+        )
+
+    def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """A gauge that is computed when it is read."""
+        Gauge(f"{PREFIX}_{name}", text, registry=self.registry).set_function(value)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"{PREFIX}_{name}", text, registry=self.registry, buckets=buckets)

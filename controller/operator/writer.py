@@ -1,0 +1,257 @@
+"""Writes what the publication says, in its order, as fast as the budget allows, and only as leader.
+
+Nothing queues here: a write takes its content when its turn has come. What stands is replaced under the
+resourceVersion that is known; if somebody wrote meanwhile it is read, compared, and replaced only where it
+still differs. When the API server fails everything waits a moment; when it refuses one object, only that one.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Struct
+
+from controller.kube.backoff import Backoff
+from controller.kube.client import ApiClient
+from controller.kube.errors import (
+    ApiError,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    KubeError,
+    NotFound,
+    NotLeader,
+)
+from controller.kube.ratelimit import WriteGate
+from controller.kube.resource import Resource
+from controller.objects.resources import (
+    GROUP_LABEL,
+    TRIGGER_ANNOTATION,
+    Metadata,
+    NodePolicy,
+    NodePolicySpec,
+    PeerGroupSlice,
+    PeerGroupSliceSpec,
+)
+from controller.operator.metrics import Metrics
+from controller.operator.own_watch import NODE_POLICIES, SLICES, read_node, read_slice
+from controller.operator.publication import Kind, Publication, Step
+from controller.telemetry.logs import logger
+
+_ATTEMPTS = 5
+_DELAY = 0.2
+_LONGEST_DELAY = 60.0
+_BREATH = 0.005
+"""Seconds of comparing after which others get the event loop."""
+
+_log = logger("operator.writer")
+_RESOURCES = {Kind.SLICE: SLICES, Kind.NODE_POLICY: NODE_POLICIES}
+
+
+class Identity(Struct, frozen=True):
+    """Which version of which object stands."""
+
+    uid: str
+    version: str
+    digest: str = ""
+
+
+class _Written(Struct):
+    metadata: Metadata
+
+
+class Writer:
+    """Writes for one term. `client` is fenced and has no gate: `gate` is passed before a step is taken."""
+
+    def __init__(
+        self, client: ApiClient, publication: Publication, gate: WriteGate, metrics: Metrics
+    ) -> None:
+        self.all_published_at: float | None = None
+        """The monotonic moment when nothing was left to write for the first time."""
+        self._client = client
+        self._publication = publication
+        self._gate = gate
+        self._metrics = metrics
+        self._wake = asyncio.Event()
+        self._pause = Backoff(first=0.2, cap=5.0)
+        self._paused_until = -math.inf
+        self._said: dict[str, float] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._is_ending = False
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write for ever; cancel it to stop. A failing write ends nothing, a bug does."""
+        async with asyncio.TaskGroup() as writes:
+            while not self._is_ending:
+                await self._until_due()
+                async with AsyncExitStack() as stack:
+                    await stack.enter_async_context(self._gate)
+                    step = await self._next_step()
+                    if step is not None:
+                        task = writes.create_task(self._perform(step, stack.pop_all()), name=step.name)
+                        self._under_way.add(task)
+                        task.add_done_callback(self._under_way.discard)
+
+    async def end(self, seconds: float) -> None:
+        """Begin nothing more, and wait for the writes under way, at most so long."""
+        self._is_ending = True
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=seconds)
+
+    async def _until_due(self) -> None:
+        while True:
+            self._wake.clear()
+            now = time.monotonic()
+            moment = self._paused_until
+            if moment <= now:
+                if self._publication.has_due(now):
+                    return
+                self._note_all_published(now)
+                moment = self._publication.next_at() or math.inf
+            try:
+                async with asyncio.timeout(None if moment == math.inf else max(0.0, moment - now)):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _note_all_published(self, now: float) -> None:
+        if self.all_published_at is None and not self._publication.backlog:
+            self.all_published_at = now
+            _log.info(
+                "everything is published",
+                nodes=len(self._publication.nodes),
+                groups=len(self._publication.groups),
+            )
+
+    async def _next_step(self) -> Step | None:
+        """The next write that is needed; those that are not are passed over."""
+        began = time.monotonic()
+        while not self._is_ending and self._publication.has_due(now := time.monotonic()):
+            step = self._publication.take(now)
+            if step is not None and step.is_needed:
+                return step
+            if step is not None:
+                self._metrics.noops.labels(step.kind.value).inc()
+                self._publication.unneeded(step, now)
+            if now - began > _BREATH:
+                await asyncio.sleep(0)
+                began = time.monotonic()
+        return None
+
+    async def _perform(self, step: Step, slot: AsyncExitStack) -> None:
+        try:
+            async with slot:
+                found = await self._write(step)
+        except NotLeader:
+            self._publication.failed(step, time.monotonic(), 1.0)
+        except ApiError as error:
+            self._failed(step, error)
+        except BaseException:
+            self._publication.failed(step, time.monotonic(), 1.0)
+            raise
+        else:
+            self._pause.reset()
+            self._publication.wrote(step, found.uid, found.version, time.monotonic())
+        self.wake()
+
+    def _failed(self, step: Step, error: ApiError) -> None:
+        """The object's own fault makes that object wait, longer each time; any other makes all wait."""
+        now = time.monotonic()
+        is_own = isinstance(error, BadRequest | Conflict)
+        if not is_own and now >= self._paused_until:
+            self._paused_until = now + max(self._pause.next(), error.retry_after)
+        delay = min(_LONGEST_DELAY, _DELAY * 2.0 ** min(step.work.pending.failures, 20)) if is_own else 0.0
+        self._publication.failed(step, now, delay, refused=isinstance(error, BadRequest | Forbidden))
+        kind = type(error).__name__
+        if now - self._said.get(kind, -math.inf) >= _LONGEST_DELAY:  # the counters have all of them
+            self._said[kind] = now
+            _log.warning("cannot write", kind=step.kind.value, name=step.name, err=str(error))
+
+    async def _write(self, step: Step) -> Identity:
+        """Have it stand, or not stand, as the step says; however often others write at the same time."""
+        resource = _RESOURCES[step.kind]
+        found = None if step.held is None else Identity(step.held.uid, step.held.version)
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self._write_over(step, resource, found)
+            except Conflict:
+                found = await self._look(step, resource)
+            if found is not None and step.spec is not None and found.digest == step.digest:
+                return found
+        return await self._write_over(step, resource, found)
+
+    async def _write_over(self, step: Step, resource: Resource, found: Identity | None) -> Identity:
+        """One attempt, given what stands. Raises Conflict where it is not that."""
+        if step.spec is None:
+            return await self._delete(step, resource, found)
+        body = _body(step, found)
+        if found is None:
+            with self._counted(step, "create"):
+                written = await self._client.create(resource, body, _Written)
+        else:
+            try:
+                with self._counted(step, "update"):
+                    written = await self._client.replace(resource, body, _Written)
+            except NotFound as error:
+                raise Conflict(error.request, error.message, code=404) from error
+        if step.work.pending.trigger != math.inf:
+            self._metrics.event_to_write.observe(max(0.0, time.time() - step.work.pending.trigger))
+        return Identity(written.metadata.uid, written.metadata.resource_version)
+
+    async def _delete(self, step: Step, resource: Resource, found: Identity | None) -> Identity:
+        if found is not None:
+            # Agents write the status of a NodePolicy: its version says nothing about who owns it.
+            version = found.version if step.kind is Kind.SLICE else ""
+            try:
+                with self._counted(step, "delete"):
+                    await self._client.delete(resource, step.name, uid=found.uid, resource_version=version)
+            except NotFound:
+                pass
+        return Identity("", "")
+
+    async def _look(self, step: Step, resource: Resource) -> Identity | None:
+        """What stands under the name, read afresh."""
+        try:
+            raw = await self._client.get(resource, step.name, msgspec.Raw)
+        except NotFound:
+            return None
+        held = (read_slice if step.kind is Kind.SLICE else read_node)(bytes(raw))
+        return Identity(held.uid, held.version, held.digest)
+
+    @contextmanager
+    def _counted(self, step: Step, operation: str) -> Iterator[None]:
+        result = "ok"
+        try:
+            yield
+        except (KubeError, asyncio.CancelledError) as error:
+            result = "cancelled" if isinstance(error, asyncio.CancelledError) else type(error).__name__
+            raise
+        finally:
+            self._metrics.writes.labels(step.kind.value, operation, result).inc()
+
+
+def _body(step: Step, found: Identity | None) -> NodePolicy | PeerGroupSlice:
+    trigger = step.work.pending.trigger
+    metadata = Metadata(
+        name=step.name,
+        resource_version=found.version if found is not None else "",
+        labels={GROUP_LABEL: step.group} if step.group else {},
+        annotations={TRIGGER_ANNOTATION: _time_text(trigger)} if trigger != math.inf else {},
+    )
+    if isinstance(step.spec, NodePolicySpec):
+        return NodePolicy(metadata=metadata, spec=step.spec)
+    if isinstance(step.spec, PeerGroupSliceSpec):
+        return PeerGroupSlice(metadata=metadata, spec=step.spec)
+    raise TypeError(f"{step.kind} {step.name} is to be deleted, and has no body")
+
+
+def _time_text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
