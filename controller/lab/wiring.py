@@ -87,7 +87,9 @@ def node_lines(node: NodePlace, cni: Cni) -> Iterator[str]:
         yield f"route add {router}/{FULL[family]} dev uplink src {node.addresses[family]}"
         yield f"route add default via {router} dev uplink src {node.addresses[family]}"
     if cni is Cni.BRIDGE:
-        yield f"link add cbr0 type bridge {BRIDGE_OPTIONS}"
+        # Else it takes the lowest address of its ports, another whenever these change, and pods that remember
+        # the one before talk to nobody.
+        yield f"link add cbr0 address 0a:58:00:00:00:{node.number % 256:02x} type bridge {BRIDGE_OPTIONS}"
         for family in node.families:
             length = int(node.pod_blocks[family].partition("/")[2])
             yield address_line(node.gateways[family], length, "cbr0")
