@@ -108,6 +108,22 @@ def test_rules_of_an_earlier_run_are_kept_until_everything_is_listed(stage: Stag
 
 
 @on_nft
+def test_rules_of_an_earlier_run_are_looked_after_without_the_api_server(stage: Stage) -> None:
+    view = stage.publish(SHOP)
+    first = stage.start_agent()
+    stage.wait_until(lambda: stage.ask("/readyz")[0] == 200)
+    first.stop()
+    stage.take_api_away()
+    stage.start_agent("--canary-interval", "0.2")
+
+    stage.wait_until(lambda: stage.ask("/readyz")[0] == 200)
+    stage.flush()
+
+    stage.wait_until(lambda: stage.metric('podgate_agent_drift_repairs_total{family="4"}') >= 1)
+    stage.wait_for_view(view)
+
+
+@on_nft
 def test_a_file_that_is_damaged_is_not_trusted(stage: Stage) -> None:
     stage.publish(SHOP)
     first = stage.start_agent()
@@ -154,3 +170,17 @@ def test_a_health_address_in_use_is_an_error_of_one_line(stage: Stage) -> None:
 
     assert second.process.wait(timeout=20) == 2
     assert "cannot serve health on 127.0.0.1:9441" in second.log()
+
+
+@on_nft
+def test_a_backend_that_cannot_be_told_is_refused(stage: Stage) -> None:
+    for backend in Backend:
+        stage.run(f"iptables-{backend}", "-t", "mangle", "-N", "KUBE-IPTABLES-HINT")
+    try:
+        agent = stage.start_agent("--backend", "auto")
+
+        assert agent.process.wait(timeout=20) == 2
+    finally:
+        for backend in Backend:
+            stage.run(f"iptables-{backend}", "-t", "mangle", "-X", "KUBE-IPTABLES-HINT")
+    assert agent.log().startswith("podgate: kubelet's hint chains are in both iptables backends")
