@@ -30,7 +30,8 @@ from controller.operator.intake import Arrival, Intake, Source, keep_pod
 from controller.operator.kopf_source import KopfSource
 from controller.operator.metrics import Metrics
 from controller.operator.publication import GRACE
-from controller.operator.term import Term
+from controller.operator.reporter import ReportTiming
+from controller.operator.term import Term, TermSettings
 from controller.operator.worklist import Moment
 from controller.telemetry.health import HealthServer
 from controller.telemetry.logs import logger
@@ -56,6 +57,7 @@ class Options(Struct, frozen=True, kw_only=True):
     health_address: str = "127.0.0.1:9440"
     grace: float = GRACE
     census_interval: float = INTERVAL
+    reports: ReportTiming = ReportTiming()
 
 
 class _Always:
@@ -75,6 +77,7 @@ class Operator:
         self.health_address = ""
         """Where health is served, once it is."""
         self._options = options
+        self._identity = options.identity or own_identity()
         self._stopping = asyncio.Event()
         self._synced = asyncio.Event()
         self._term: Term | None = None
@@ -189,7 +192,7 @@ class Operator:
 
             elector = LeaderElector(
                 client,
-                options.identity or own_identity(),
+                self._identity,
                 namespace=options.namespace,
                 name=LEASE,
                 started=started,
@@ -202,7 +205,8 @@ class Operator:
         options = self._options
         gate = WriteGate(qps=options.qps, burst=max(1, int(options.qps)), in_flight=options.in_flight)
         async with ApiClient(options.connection, user_agent=USER_AGENT, fence=fence) as client:
-            self._term = Term(client, self.intake.resolver, gate, self.metrics, options.grace)
+            settings = TermSettings(options.grace, options.reports, self._identity)
+            self._term = Term(client, self.intake, gate, self.metrics, settings)
             try:
                 await self._term.run()
             finally:
