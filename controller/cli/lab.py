@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from controller.cli import lab_probe, lab_status
+from controller.cli import lab_objects, lab_probe, lab_status
 from controller.cli.failure import CLEAN, FOUND, CommandError
 from controller.cli.lab_options import PATH, in_lab, lab_options
 from controller.cli.output.escapes import plain
@@ -15,10 +15,11 @@ from controller.dataplane.tools import Backend
 from controller.lab.addressing import NodePlace, node_of_manifest
 from controller.lab.bringup import is_running, require_root, sweep, take_down
 from controller.lab.lab import Lab, NotReadyError, new_settings, planned
-from controller.lab.manifests import Manifest, read_manifests
+from controller.lab.manifests import Manifest
 from controller.lab.namespaces import Namespace
 from controller.lab.processes import marks
 from controller.lab.proxy import LOCK_VARIABLE, lock_file
+from controller.lab.requirements import missing
 from controller.lab.rundir import DEFAULT_NAME, RunDir, Settings
 from controller.lab.targets import named_by
 from controller.lab.wiring import Cni
@@ -44,6 +45,8 @@ def command() -> None:
 
 command.add_command(lab_status.command)
 command.add_command(lab_probe.command)
+for each in (lab_objects.apply, lab_objects.delete, lab_objects.logs):
+    command.add_command(each)
 
 
 @command.command()
@@ -63,7 +66,9 @@ command.add_command(lab_probe.command)
     type=PATH,
     help="Manifests to apply: a file or a folder; repeatable.",
 )
+@lab_objects.skip_option
 @click.option("--without-podgate", is_flag=True, help="No operator and no agents: nothing is enforced.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not say what to try.")
 @click.option("--within", default=60.0, show_default=True, metavar="SECONDS", help="How long pods may take.")
 @lab_options
 def up(
@@ -73,18 +78,23 @@ def up(
     cni: str,
     backend: str,
     files: tuple[Path, ...],
+    skipped: tuple[str, ...],
     within: float,
     *,
     dual_stack: bool,
     without_podgate: bool,
+    quiet: bool,
 ) -> int:
     """Start a lab. What a crashed one left behind is removed first."""
     require_root()
     sweep()
     if is_running(name):
         raise CommandError(f"lab {name} is running: podgate lab down ends it, --name starts another one")
+    lacking = missing(Backend(backend), Cni(cni))
+    if lacking:
+        raise CommandError(f"a lab with --cni {cni} --backend {backend} {lacking}")
     take_down(name, run_dir)
-    manifests = [each for file in files for each in read_manifests(file)]
+    manifests = lab_objects.chosen(files, skipped)
     settings = new_settings(
         name,
         cni=Cni(cni),
@@ -99,7 +109,7 @@ def up(
     except BaseException:
         take_down(name, run_dir)
         raise
-    for line in _hints(run_dir, settings):
+    for line in () if quiet else _hints(run_dir, settings):
         click.echo(line)
     return status
 

@@ -20,7 +20,7 @@ from controller.lab.targets import named_by, workload_name
 
 
 @click.command("probe")
-@click.option("--from", "sources", multiple=True, metavar="END", help="Only from these. [all pods]")
+@click.option("--from", "sources", multiple=True, metavar="END", help="Only from these. [the pod network]")
 @click.option("--to", "destinations", multiple=True, metavar="END", help="Only to these. [all pods]")
 @click.option("--port", metavar="PORT[/PROTOCOL]", help="Only 80/TCP, say. [every port that listens]")
 @click.option(
@@ -68,7 +68,7 @@ def command(
         pairs = pairs_of(
             await lab.ends(),
             pods,
-            sources=[name for text in sources for name in named_by(text, pods, nodes)],
+            sources=[name for text in sources for name in named_by(text, pods, nodes)] or _askers(pods),
             destinations=[name for text in destinations for name in named_by(text, pods, nodes)],
             service=service,
             family=int(family),
@@ -78,6 +78,11 @@ def command(
         return await _compare(lab, found, output) if check else CLEAN
 
     return in_lab(run_dir, work)
+
+
+def _askers(pods: list[Pod]) -> list[str]:
+    """Every running pod but those on the host network, whose packets are their nodes'."""
+    return [pod.key for pod in pods if pod.addresses and not pod.has_ended and not pod.spec.host_network]
 
 
 async def _compare(lab: Lab, found: list[PairProbe], output: str) -> int:

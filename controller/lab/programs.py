@@ -33,6 +33,7 @@ def operator_argv(run_dir: RunDir) -> Sequence[str]:
         *(sys.executable, "-c", _COMMAND, "operator"),
         *("--kubeconfig", str(run_dir.kubeconfig)),
         *("--health-address", "127.0.0.1:0"),
+        *("--log-format", "text"),
     ]
 
 
@@ -45,6 +46,7 @@ def agent_argv(run_dir: RunDir, settings: Settings, node: str) -> Sequence[str]:
         *("--netns", place),
         *("--server", f"http://127.0.0.1:{NODE_PORT}"),
         *("--state-dir", str(run_dir.caches / node)),
+        *("--log-format", "text"),
     ]
 
 
