@@ -2,10 +2,10 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-keep test lint format bench bench-kernel soak image-check install-yaml clean
+.PHONY: help demo demo-keep test lint format bench bench-kernel soak image-check install-yaml kind-up kind-e2e kind-down clean
 
 help: ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## The bundled shop in a cluster of network namespaces, with real packets (root; else its manifests only)
 	@hack/setup kernel
@@ -56,6 +56,15 @@ soak: ## Random clusters, policies and packets: text == simulated rules == kerne
 install-yaml: ## Write manifests/install.yaml anew, from manifests/base (kubectl)
 	@{ echo "# Made by make install-yaml from manifests/base"; kubectl kustomize manifests/base; } > manifests/install.yaml.new
 	@mv manifests/install.yaml.new manifests/install.yaml
+
+kind-up: ## A kind cluster with a plain network, and podgate on it (docker, kind, kubectl); KIND="--family dual"
+	@hack/kind/up.sh $(KIND)
+
+kind-e2e: ## The life of a policy on that cluster, from its creation to the uninstallation
+	@hack/kind/e2e.sh $(KIND)
+
+kind-down: ## Remove that cluster
+	@hack/kind/down.sh $(KIND)
 
 image-check: ## Build the image on a debootstrapped base, and run it as a node would (root)
 	@hack/image/check.sh

@@ -10,7 +10,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from controller.lab.addressing import NodePlace
 from controller.lab.apiserver.kubeconfig import write_kubeconfig
@@ -83,18 +83,23 @@ def start_controlplane(run_dir: RunDir, settings: Settings) -> LabProcess:
     return start(settings.name, CONTROLPLANE, controlplane_argv(run_dir), run_dir.log(CONTROLPLANE))
 
 
-def start_operator(run_dir: RunDir, settings: Settings) -> LabProcess:
-    """Podgate's operator."""
-    return start(settings.name, OPERATOR, operator_argv(run_dir), run_dir.log(OPERATOR))
+def start_operator(
+    run_dir: RunDir,
+    settings: Settings,
+    role: str = OPERATOR,
+    environment: Mapping[str, str] | None = None,
+) -> LabProcess:
+    """Podgate's operator; a replica more has a role of its own."""
+    argv = operator_argv(run_dir)
+    return start(settings.name, role, argv, run_dir.log(role), environment=environment)
 
 
-def start_agent(run_dir: RunDir, settings: Settings, node: str) -> LabProcess:
-    """Podgate's agent of one node."""
+def start_agent(run_dir: RunDir, settings: Settings, node: str, options: Sequence[str] = ()) -> LabProcess:
+    """Podgate's agent of one node, with more options of its command."""
     role = agent_role(node)
     lock = {LOCK_VARIABLE: lock_file(run_dir.locks, node)}
-    return start(
-        settings.name, role, agent_argv(run_dir, settings, node), run_dir.log(role), environment=lock
-    )
+    argv = [*agent_argv(run_dir, settings, node), *options]
+    return start(settings.name, role, argv, run_dir.log(role), environment=lock)
 
 
 def await_answer(run_dir: RunDir, settings: Settings) -> None:

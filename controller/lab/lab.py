@@ -13,7 +13,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -276,7 +276,7 @@ class Lab:
         await asyncio.to_thread(self._network.add_node, place)
         await register(self.client, place)
         if self.settings.with_podgate:
-            start_agent(self.run_dir, self.settings, place.name)
+            self.start_agent(place.name)
         return place
 
     async def remove_node(self, name: str, within: float = 10.0) -> None:
@@ -303,23 +303,31 @@ class Lab:
         """Those of the lab."""
         return processes.processes_of(self.settings.name)
 
-    async def restart_agent(self, node: str) -> None:
+    def start_agent(self, node: str, options: Sequence[str] = ()) -> None:
+        """Start the agent of a node, with more options of its command."""
+        start_agent(self.run_dir, self.settings, node, options)
+
+    async def restart_agent(self, node: str, options: Sequence[str] = ()) -> None:
         """Stop the agent of a node as Kubernetes does, and start it again."""
         await self.kill_agent(node, at_once=False)
-        start_agent(self.run_dir, self.settings, node)
+        self.start_agent(node, options)
 
     async def kill_agent(self, node: str, *, at_once: bool = True) -> None:
         """SIGKILL, or SIGTERM, for the agent of a node."""
         await self._stop(agent_role(node), at_once=at_once)
 
+    def start_operator(self, role: str = OPERATOR, environment: Mapping[str, str] | None = None) -> None:
+        """Start the operator, or under another role one more replica of it."""
+        start_operator(self.run_dir, self.settings, role, environment)
+
     async def restart_operator(self) -> None:
         """Stop the operator as Kubernetes does, and start it again."""
         await self.kill_operator(at_once=False)
-        start_operator(self.run_dir, self.settings)
+        self.start_operator()
 
-    async def kill_operator(self, *, at_once: bool = True) -> None:
-        """SIGKILL, or SIGTERM, for the operator."""
-        await self._stop(OPERATOR, at_once=at_once)
+    async def kill_operator(self, role: str = OPERATOR, *, at_once: bool = True) -> None:
+        """SIGKILL, or SIGTERM, for the operator, or another replica of it."""
+        await self._stop(role, at_once=at_once)
 
     def pause(self, role: str) -> None:
         """SIGSTOP for the processes of a role, `apiserver` say: they are there and do nothing."""

@@ -30,8 +30,9 @@ _BATCH = 2000
 _OPEN_FILES = 16384
 _ICMP = {4: (socket.IPPROTO_ICMP, 8), 6: (socket.IPPROTO_ICMPV6, 128)}
 """Protocol number, and type of an echo request."""
-_UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM})
-"""An ICMP error, or a rule that rejects, on the way or in the source itself."""
+_NO_WAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+"""A rule that rejects, in the source itself."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -137,7 +138,10 @@ async def _judged(attempt: Coroutine[Any, Any, None]) -> Outcome:
     except (ConnectionRefusedError, ConnectionResetError):
         return Outcome.REFUSED
     except OSError as error:
-        if error.errno in _UNREACHABLE:
+        # A node on the way may say that it knows no way; whether it does is a matter of its settings.
+        if error.errno in _NO_WAY:
+            return Outcome.SILENT
+        if error.errno in _FORBIDDEN:
             return Outcome.REFUSED
         raise
     return Outcome.ANSWERED

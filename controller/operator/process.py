@@ -80,6 +80,21 @@ class Operator:
         self._term: Term | None = None
         self._broken: asyncio.Future[None]
 
+    @property
+    def is_synced(self) -> bool:
+        """Whether everything that there was at the start is known."""
+        return self._synced.is_set()
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether a term is under way."""
+        return self._term is not None
+
+    @property
+    def is_published(self) -> bool:
+        """Whether everything was published at least once in the term that is under way."""
+        return self._term is not None and self._term.writer.all_published_at is not None
+
     def stop(self) -> None:
         """End: what is being written is finished, the lease released, and everything published stays."""
         self._stopping.set()
@@ -223,7 +238,8 @@ class Operator:
         watch("namespaces", "Namespaces known.", lambda: len(intake.known[Source.NAMESPACES]))
         watch("nodes", "Nodes known.", lambda: len(intake.known[Source.NODES]))
         watch("quarantined_pods", "Pods that cannot be read in full.", lambda: len(intake.quarantined))
-        watch("leader", "1 while this replica leads.", of_term(lambda _: 1.0))
+        watch("leader", "1 while this replica leads.", lambda: float(self.is_leading))
+        watch("published", "1 once everything was published in this term.", lambda: float(self.is_published))
         watch("groups", "Peer groups.", of_term(lambda term: len(term.publication.groups)))
         watch("group_members", "Members of all peer groups.", of_term(lambda term: term.publication.members))
         watch("slices", "PeerGroupSlices that stand.", of_term(lambda term: term.publication.slices))

@@ -14,6 +14,7 @@ readonly FOLDER=$PWD/build/image
 readonly IMAGE=localhost/podgate:check
 readonly CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
 readonly NAMESPACE=podgate-image-$$
+readonly TOKEN=/var/run/secrets/kubernetes.io/serviceaccount/token
 readonly IDENTITY="
 import os, re
 status = open('/proc/self/status').read()
@@ -158,10 +159,15 @@ check_rules() {
 check_process() {
     local verb=$1 port=$2 name=$NAMESPACE-$1 code
     shift 2
+    echo token >"$FOLDER/token"
+    touch "$FOLDER/xtables.lock"
     ip netns add "$NAMESPACE"
     ip -netns "$NAMESPACE" link set lo up
     trap 'engine rm --force "$NAMESPACE-operator" "$NAMESPACE-agent" >/dev/null 2>&1; ip netns delete "$NAMESPACE"' EXIT
-    run_named "$name" --network "ns:/run/netns/$NAMESPACE" "$@" "$IMAGE" "$verb" --server http://127.0.0.1:1
+    # The token lies below /run, where the manifests mount a writable folder first: /var/run is a link.
+    run_named "$name" --network "ns:/run/netns/$NAMESPACE" --tmpfs /run --tmpfs /tmp \
+        --volume "$FOLDER/token:$TOKEN:ro" --volume "$FOLDER/xtables.lock:/run/xtables.lock" "$@" \
+        "$IMAGE" "$verb" --server http://127.0.0.1:1 --token-file "$TOKEN"
     for ((SECONDS = 0; SECONDS < 30; )); do
         ! alive "$port" || break
         sleep 0.2

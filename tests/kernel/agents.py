@@ -16,12 +16,55 @@ from typing import Any, Self
 from controller.agent.enforcer import Applied
 from controller.agent.netns import enter_network_namespace
 from controller.agent.node import Drift, FamilyFailure, NodeEnforcement, cleanup
+from controller.dataplane.settings import DEFAULTS, Settings
 from controller.dataplane.tools import Backend, LocalRunner
 from controller.engine.rulesets import NodeView
 from tests.kernel.netlab import Lab
 
 _PATIENCE = 60.0
 """Seconds for an answer of an agent."""
+
+
+class NodeProcess:
+    """Podgate's kernel work on one node, in a process that lives in its network namespace.
+
+    `lock` is the file that serialises writers of legacy iptables there: the usual one is the machine's.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        namespace: str,
+        backend: Backend,
+        lock: str,
+        *,
+        keep_established: bool = False,
+        settings: Settings = DEFAULTS,
+    ) -> None:
+        self.node = node
+        processes = multiprocessing.get_context("spawn")
+        self._pipe, theirs = processes.Pipe()
+        self._process = processes.Process(
+            target=_serve, args=(theirs, namespace, backend, lock, keep_established, settings), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def send(self, verb: str, view: NodeView | None) -> None:
+        """Begin `apply`, `verify` or `cleanup`; `answer` has to follow."""
+        self._pipe.send((verb, view))
+
+    def answer(self) -> Any:  # noqa: ANN401  each verb has its own
+        """What came of it."""
+        assert self._pipe.poll(_PATIENCE), f"the agent of {self.node} does not answer"
+        failed, answer = self._pipe.recv()
+        assert not failed, f"the agent of {self.node}: {answer}"
+        return answer
+
+    def close(self) -> None:
+        """End it; rules stay. It ends when nobody can ask any more."""
+        self._pipe.close()
+        self._process.join()
 
 
 class Agents:
@@ -31,14 +74,21 @@ class Agents:
         self._lab = lab
         self._backend = backend
         self._keep_established = keep_established
-        self._pipes: dict[str, Connection] = {}
+        self._nodes: dict[str, NodeProcess] = {}
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as leaving:
             folder = leaving.enter_context(tempfile.TemporaryDirectory(prefix="pgagents-"))
             for node in self._lab.plan.nodes:
-                # The usual lock is the machine's; a node has its own.
-                self._pipes[node.name] = self._start(node.name, f"{folder}/{node.name}.lock", leaving)
+                found = NodeProcess(
+                    node.name,
+                    self._lab.namespace(node.name),
+                    self._backend,
+                    f"{folder}/{node.name}.lock",
+                    keep_established=self._keep_established,
+                )
+                leaving.callback(found.close)
+                self._nodes[node.name] = found
             leaving.callback(self._stop)
             self._leaving = leaving.pop_all()
         return self
@@ -63,45 +113,31 @@ class Agents:
 
     def _ask(self, verb: str, views: Mapping[str, NodeView]) -> dict[str, Any]:
         for node, view in views.items():
-            self._pipes[node].send((verb, view))
-        return {node: _answer(self._pipes[node], node) for node in views}
-
-    def _start(self, node: str, lock: str, leaving: contextlib.ExitStack) -> Connection:
-        processes = multiprocessing.get_context("spawn")
-        ours, theirs = processes.Pipe()
-        process = processes.Process(
-            target=_serve,
-            args=(theirs, self._lab.namespace(node), self._backend, lock, self._keep_established),
-            daemon=True,
-        )
-        process.start()
-        theirs.close()
-        leaving.callback(process.join)
-        leaving.callback(ours.close)  # before it is waited for: it ends when nobody can ask any more
-        return ours
+            self._nodes[node].send(verb, view)
+        return {node: self._nodes[node].answer() for node in views}
 
     def _stop(self) -> None:
-        for pipe in self._pipes.values():
-            pipe.send(("cleanup", None))
-        failures = {node: _answer(pipe, node) for node, pipe in self._pipes.items()}
-        for node in self._pipes:
+        for node in self._nodes.values():
+            node.send("cleanup", None)
+        failures = {name: node.answer() for name, node in self._nodes.items()}
+        for name in self._nodes:
             # Who comes next shall not meet the connections, and the marks, of the tests before.
-            self._lab.run(node, ["conntrack", "--flush"])
+            self._lab.run(name, ["conntrack", "--flush"])
         assert not any(failures.values()), failures
 
 
-def _answer(pipe: Connection, node: str) -> Any:  # noqa: ANN401  each verb has its own
-    assert pipe.poll(_PATIENCE), f"the agent of {node} does not answer"
-    failed, answer = pipe.recv()
-    assert not failed, f"the agent of {node}: {answer}"
-    return answer
-
-
-def _serve(pipe: Connection, namespace: str, backend: Backend, lock: str, keep_established: bool) -> None:
+def _serve(
+    pipe: Connection,
+    namespace: str,
+    backend: Backend,
+    lock: str,
+    keep_established: bool,
+    settings: Settings,
+) -> None:
     os.environ["XTABLES_LOCKFILE"] = lock
     enter_network_namespace(namespace)
     runner = LocalRunner()
-    node = NodeEnforcement(backend, runner, keep_established=keep_established, keep_open=True)
+    node = NodeEnforcement(backend, runner, settings, keep_established=keep_established, keep_open=True)
     while True:
         try:
             verb, view = pipe.recv()

@@ -83,6 +83,45 @@ def test_after_waiting_as_long_as_told_something_is_due(
         assert schedule.due(now) is not None
 
 
+def test_what_is_written_all_the_time_puts_no_check_off() -> None:
+    schedule = started(5, 5, 3600)
+    due = []
+    for second in range(1, 21):
+        schedule.written(second)
+        due.append(schedule.due(second))
+
+    assert [second for second, each in enumerate(due, start=1) if each is Check.FULL] == [5, 11, 17]
+
+
+def test_what_is_written_brings_the_full_check_near() -> None:
+    schedule = started(1000, 5, 3600)
+    checks(schedule, range(1, 200))
+
+    schedule.written(200)
+
+    assert checks(schedule, range(200, 300)) == dict.fromkeys([205, 215, 235, 275], Check.FULL)
+
+
+def test_a_full_check_that_took_long_is_not_repeated_soon() -> None:
+    schedule = started(1000, 5, 3600)
+    schedule.due(5)
+
+    schedule.took(6, 0.3)
+    schedule.written(7)
+
+    assert [*checks(schedule, range(7, 310))] == [306]
+
+
+def test_after_a_repair_the_check_comes_soon_whatever_it_costs() -> None:
+    schedule = started(1000, 5, 3600)
+    schedule.due(5)
+    schedule.took(6, 0.3)
+
+    schedule.start(7)
+
+    assert [*checks(schedule, range(7, 20))] == [12]
+
+
 # A neighbour that insists on the first place
 
 

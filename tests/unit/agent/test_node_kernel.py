@@ -7,7 +7,7 @@ import pytest
 from controller.agent.enforcer import Applied
 from controller.agent.guard import Check
 from controller.agent.node import Drift, FamilyFailure
-from controller.agent.node_kernel import Checked, NodeKernel
+from controller.agent.node_kernel import Absent, Checked, NodeKernel
 from controller.dataplane.tools import Backend
 from controller.engine.rulesets import NodeView
 
@@ -20,11 +20,14 @@ class Enforcement:
     def __init__(self, family: int, drifts: Iterable[Drift] = (), *, absent: bool = False) -> None:
         self.family = family
         self.drifts = list(drifts)
-        self.absent = absent
+        self._is_absent = absent
         self.repairs = 0
 
     def apply(self, _view: NodeView) -> list[Applied | FamilyFailure]:
-        return [] if self.absent else [FamilyFailure(self.family, "the lock is held")]
+        return [] if self._is_absent else [FamilyFailure(self.family, "the lock is held")]
+
+    def absent(self) -> dict[int, str]:
+        return {self.family: "the kernel has no IPv6"} if self._is_absent else {}
 
     def verify(self, _view: NodeView) -> list[Drift]:
         return self.drifts
@@ -39,14 +42,13 @@ def kernel_of(*enforcements: Enforcement) -> NodeKernel:
     return NodeKernel(Backend.NFT, lambda family: made[family])  # type: ignore[arg-type, return-value]
 
 
-def test_a_family_that_the_node_does_not_have_holds_all_there_is_to_hold() -> None:
+def test_a_family_that_the_node_does_not_have_is_no_failure() -> None:
     kernel = kernel_of(Enforcement(4), Enforcement(6, absent=True))
 
     four, six = kernel.apply(VIEW, kernel.families)
 
     assert isinstance(four, FamilyFailure)
-    assert isinstance(six, Applied)
-    assert (six.family, six.steps) == (6, ())
+    assert six == Absent(6, "the kernel has no IPv6")
 
 
 @pytest.mark.parametrize(("deferred", "repairs"), [(True, 0), (False, 1)])
