@@ -7,7 +7,7 @@ BIN := .venv/bin
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## The bundled shop in a cluster of network namespaces, with real packets (root; else its manifests only)
+demo: ## The bundled shop in a cluster of network namespaces, with real packets
 	@hack/setup kernel
 	@hack/demo
 

@@ -7,10 +7,9 @@ import click
 
 from controller.cli.console import Painter, wants_color
 from controller.cli.failure import CLEAN, FOUND, CommandError
-from controller.cli.lab_options import in_lab, lab_options
+from controller.cli.lab_options import become_root, in_lab, lab_options
 from controller.cli.output.probes import Probed, ProbeEnd, probes_json, probes_text
 from controller.cli.targets import parse_service
-from controller.lab.bringup import require_root
 from controller.lab.expectation import disagreements, evaluator_of
 from controller.lab.lab import Lab
 from controller.lab.pairs import PairProbe, pairs_of
@@ -32,7 +31,7 @@ from controller.lab.targets import named_by, workload_name
 @click.option("--no-color", is_flag=True, help="Never colour the output.")
 @lab_options
 def command(
-    name: str,  # noqa: ARG001 - it is in the run directory
+    name: str,
     run_dir: RunDir,
     sources: tuple[str, ...],
     destinations: tuple[str, ...],
@@ -55,7 +54,7 @@ def command(
       podgate lab probe --from shop --to data/postgres
       podgate lab probe --from payments/payment-api --to 198.51.100.7 --port 443/TCP
     """  # noqa: D301
-    require_root()
+    become_root(name)
     service = None
     if port is not None:
         protocol, number = parse_service(port)

@@ -17,9 +17,10 @@ _COMMAND = "from controller.cli.main import main; main()"
 """`podgate`, by the interpreter and from the place that this one runs in."""
 
 
-def apiserver_argv(descriptor: int) -> Sequence[str]:
-    """The API server, listening on a socket that it inherits."""
-    return [sys.executable, "-m", "controller.lab.apiserver", "--fd", str(descriptor)]
+def apiserver_argv(descriptors: Sequence[int]) -> Sequence[str]:
+    """The API server, listening at sockets that it inherits."""
+    options = [word for number in descriptors for word in ("--fd", str(number))]
+    return [sys.executable, "-m", "controller.lab.apiserver", *options]
 
 
 def controlplane_argv(run_dir: RunDir) -> Sequence[str]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from controller.dataplane.render import HAIRPIN_BYTECODE
 from controller.dataplane.tools import Backend, restore_command
 from controller.lab.namespaces import CommandError, Namespace, add_namespaces, delete_namespaces
+from controller.lab.processes import PATH
+from controller.lab.unprivileged import go_into_new, hindrance, is_root
 from controller.lab.wiring import BRIDGE_SYSCTLS, Cni
 
 _SETS = ("hash:ip", "hash:net", "hash:ip,port")
@@ -61,7 +63,13 @@ def missing(backend: Backend, cni: Cni) -> str:
 
 def main() -> int:
     """Print what is missing for the lab that `podgate lab up` starts unless it is told otherwise."""
-    lacking = missing(Backend.NFT, Cni.PTP)
+    os.environ["PATH"] = PATH
+    if not is_root():
+        lacking = f"needs root: {reason}" if (reason := hindrance()) else ""
+        if not lacking:
+            go_into_new([sys.executable, "-m", "controller.lab.requirements"])
+    else:
+        lacking = missing(Backend.NFT, Cni.PTP)
     if lacking:
         sys.stdout.write(f"{lacking}\n")
     return int(bool(lacking))
