@@ -42,6 +42,8 @@ class Census:
         """Set when everything that the first census named is known."""
         self.missing = -1
         """Objects that exist and are not known, as of the last look; -1 before the first."""
+        self.taken_at = float("-inf")
+        """The monotonic time of the last census that was complete."""
         self._client = client
         self._intake = intake
         self._metrics = metrics
@@ -69,6 +71,7 @@ class Census:
                 continue
             pause.reset()
             self.complete.set()
+            self.taken_at = time.monotonic()
             await self._until_asked()
 
     async def _until_asked(self) -> None:

@@ -114,7 +114,7 @@ class Operator:
             pods = Reflector(client, PODS, wire=WirePod, keep=keep_pod, sink=self.intake)
             self.intake.pods_of = lambda: (pod for _, pod in pods.items())
             census = Census(client, self.intake, self.metrics, options.census_interval)
-            self._watch_figures(pods)
+            self._watch_figures(pods, census)
             health = HealthServer(
                 options.health_address,
                 {"synced": lambda: self._why_not_synced(pods, census)},
@@ -231,7 +231,7 @@ class Operator:
             )
         return "almost"
 
-    def _watch_figures(self, pods: Reflector[Pod]) -> None:
+    def _watch_figures(self, pods: Reflector[Pod], census: Census) -> None:
         intake, watch = self.intake, self.metrics.watch
 
         def of_term(figure: Callable[[Term], float]) -> Callable[[], float]:
@@ -242,6 +242,12 @@ class Operator:
         watch("namespaces", "Namespaces known.", lambda: len(intake.known[Source.NAMESPACES]))
         watch("nodes", "Nodes known.", lambda: len(intake.known[Source.NODES]))
         watch("quarantined_pods", "Pods that cannot be read in full.", lambda: len(intake.quarantined))
+        watch(
+            "pods_silence_seconds",
+            "Since the API server said anything of pods.",
+            lambda: _age(pods.last_contact),
+        )
+        watch("census_age_seconds", "Since names were compared.", lambda: _age(census.taken_at))
         watch("leader", "1 while this replica leads.", lambda: float(self.is_leading))
         watch("published", "1 once everything was published in this term.", lambda: float(self.is_published))
         watch("groups", "Peer groups.", of_term(lambda term: len(term.publication.groups)))
@@ -258,6 +264,11 @@ class Operator:
             "Age of the oldest difference that still stands.",
             of_term(lambda term: term.publication.oldest_age(time.monotonic())),
         )
+
+
+def _age(moment: float) -> float:
+    """Seconds since a monotonic moment; NaN for one that never was."""
+    return time.monotonic() - moment if math.isfinite(moment) else math.nan
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

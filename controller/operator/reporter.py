@@ -188,6 +188,7 @@ class Reporter:
                 await self._write(due)
             except KubeError as error:
                 self.log.failed(due)
+                self._metrics.api_errors.labels("event").inc()
                 self._metrics.events.labels(reason, type(error).__name__).inc()
                 _log.debug("cannot write an Event", name=due.name, err=str(error))
                 return

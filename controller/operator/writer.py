@@ -170,6 +170,7 @@ class Writer:
             self._paused_until = now + max(self._pause.next(), error.retry_after)
         delay = min(_LONGEST_DELAY, _DELAY * 2.0 ** min(step.work.pending.failures, 20)) if is_own else 0.0
         self._publication.failed(step, now, delay, refused=isinstance(error, BadRequest | Forbidden))
+        self._metrics.api_errors.labels("write").inc()
         kind = type(error).__name__
         if now - self._said.get(kind, -math.inf) >= _LONGEST_DELAY:  # the counters have all of them
             self._said[kind] = now
