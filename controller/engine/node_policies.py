@@ -51,6 +51,8 @@ _TIERS_BY_NAME = {name: tier for tier, name in _TIERS.items()}
 _LAST_PORT = 65535
 SPEC_MAX = 1_200_000
 """Bytes of a spec: etcd takes requests of 1.5 MiB, and status and metadata need room too."""
+_BLOCK_COST = 2
+"""Of that room for each block that an exception leaves: 600,000 of them are 170 MB of an agent's memory."""
 _CACHED = 1 << 16
 """Translations kept, of groups and of rulesets: more than a cluster of 10,000 policies has."""
 
@@ -77,10 +79,10 @@ def node_policy_spec(share: NodeView, version_of: Callable[[RulesetId], PolicyVe
     """The spec for a node's share of the policies. O(pods x rulesets + rules).
 
     Members of groups in `share` are ignored. Equal shares give equal specs. A share that is too large for one
-    object loses policies until it fits: `left_out` says which.
+    object, or for the node's kernel, loses policies until it fits: `left_out` says which.
     """
     spec = _whole_spec(share, version_of)
-    while (surplus := len(msgspec.json.encode(spec)) - SPEC_MAX) > 0:
+    while (surplus := _size(spec) + sum(map(_expansion, share.rulesets.values())) - SPEC_MAX) > 0:
         fewer = without_the_largest(share, surplus, _sizes(share, version_of).__getitem__)
         if fewer is share:
             break
@@ -110,10 +112,11 @@ def _whole_spec(share: NodeView, version_of: Callable[[RulesetId], PolicyVersion
 
 
 def _sizes(share: NodeView, version_of: Callable[[RulesetId], PolicyVersion]) -> dict[RulesetId, int]:
-    """How many bytes each ruleset needs about: its rules, its groups, and its name at each of its pods."""
+    """How much room each ruleset needs: its rules, its groups, and its name at each of its pods."""
     pods = Counter(ruleset for pod in share.pods for ruleset in pod.rulesets)
     return {
         key: _size(_ruleset(ruleset, version_of(key)))
+        + _expansion(ruleset)
         + pods[key] * len(ruleset_key(key))
         + sum(
             _size(_named_group(ref) if isinstance(ref, NamedPortGroup) else _group(ref))
@@ -121,6 +124,17 @@ def _sizes(share: NodeView, version_of: Callable[[RulesetId], PolicyVersion]) ->
         )
         for key, ruleset in share.rulesets.items()
     }
+
+
+@lru_cache(maxsize=_CACHED)
+def _expansion(ruleset: PolicyRuleset) -> int:
+    """What exceptions cost beside their text: each leaves a block for every bit that it is longer."""
+    return _BLOCK_COST * sum(
+        inner.prefix - block.cidr.prefix
+        for rule in ruleset.rules
+        for block in rule.blocks
+        for inner in block.excepts
+    )
 
 
 def _size(part: msgspec.Struct) -> int:

@@ -75,6 +75,16 @@ def test_groups_that_nobody_names_any_more_are_left_out_too() -> None:
     assert ShareReader().read("node-1", spec).view.rulesets
 
 
+def test_exceptions_count_as_what_they_cost_in_the_kernel() -> None:
+    """Cut out of ::/0, each address leaves up to 128 blocks: 11,000 of them are more than a set may hold."""
+    excepts = [f"2001:db8:{n:x}::{n:x}/128" for n in range(1, 11000)]
+    peer = {"ipBlock": {"cidr": "::/0", "except": excepts}}
+
+    share, spec = published(TENANTS.policy("evil/a", {"podSelector": {}, "ingress": [{"from": [peer]}]}))
+
+    assert [each.policy for each in left_out(share, spec)] == ["evil/a"]
+
+
 def test_the_status_of_a_policy_that_is_left_out_says_so() -> None:
     built = TENANTS.policy("evil/tcp", odd_ports("TCP")).policy("evil/udp", odd_ports("UDP")).build()
     resolver = Resolver.of(built)
