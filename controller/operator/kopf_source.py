@@ -88,7 +88,7 @@ class KopfSource:
             problem = ""
             try:
                 asyncio.run(self._operate(loop))
-            except Exception as error:  # noqa: BLE001 - kopf ends with whatever tripped it, and starts again
+            except BaseException as error:  # noqa: BLE001 - whatever tripped it, cancelled tasks too: it starts again
                 problem = f"{type(error).__name__}: {error}"
             if self._stop.is_set():
                 return

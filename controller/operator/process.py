@@ -26,6 +26,7 @@ from controller.kube.resource import PODS
 from controller.objects.kinds import Pod
 from controller.objects.wire import WirePod
 from controller.operator.census import INTERVAL, Census
+from controller.operator.freshness import catch_up
 from controller.operator.intake import Arrival, Intake, Source, keep_pod
 from controller.operator.kopf_source import KopfSource
 from controller.operator.metrics import Metrics
@@ -173,15 +174,19 @@ class Operator:
         if not self._options.leader_elect:
             await self._serve_term(_Always())
             return
-        await self._campaign(lease_client)
+        await self._campaign(lease_client, pods, census)
 
-    async def _campaign(self, client: ApiClient) -> None:
+    async def _campaign(self, client: ApiClient, pods: Reflector[Pod], census: Census) -> None:
         options = self._options
         async with asyncio.TaskGroup() as group:
             running: list[asyncio.Task[None]] = []
 
+            async def lead() -> None:
+                await catch_up(client, pods, census)  # the leader before may have known more than we do
+                await self._serve_term(elector)
+
             def started() -> None:
-                running.append(group.create_task(self._serve_term(elector), name="term"))
+                running.append(group.create_task(lead(), name="term"))
 
             async def stopped(why: str) -> None:
                 _log.info("the term ends", reason=why)

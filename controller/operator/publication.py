@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from controller.engine.changes import Changes, GroupRef, Member, PodKey
 from controller.engine.group_slices import SliceChanges
-from controller.engine.node_policies import PolicyVersion, group_id, node_policy_spec
+from controller.engine.node_policies import PolicyVersion, group_id, left_out, node_policy_spec
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import NamedPortGroup, NodeView, RulesetId
 from controller.engine.translate import groups_of
@@ -56,7 +56,10 @@ class Place(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """One write. Without `spec` a deletion; `held` is what stands there as far as is known, if anything."""
+    """One write. Without `spec` a deletion; `held` is what stands there as far as is known, if anything.
+
+    `left_out` are the policies that a NodePolicy has no room for.
+    """
 
     work: Work[Target]
     kind: Kind
@@ -67,6 +70,7 @@ class Step(Struct, frozen=True, kw_only=True):
     group: str = ""
     index: int = 0
     change: SliceChanges = SliceChanges()
+    left_out: tuple[RulesetId, ...] = ()
 
     @property
     def is_needed(self) -> bool:
@@ -436,7 +440,15 @@ class Publication:
             return None
         spec = node_policy_spec(share, self._version_of)
         self._writing[name] = spec.digest
-        return Step(work=work, kind=Kind.NODE_POLICY, name=name, spec=spec, digest=spec.digest, held=held)
+        return Step(
+            work=work,
+            kind=Kind.NODE_POLICY,
+            name=name,
+            spec=spec,
+            digest=spec.digest,
+            held=held,
+            left_out=tuple(left_out(share, spec)) if len(spec.rulesets) < len(share.rulesets) else (),
+        )
 
     def _version_of(self, ruleset: RulesetId) -> PolicyVersion:
         policy = self._resolver.policy((ruleset.namespace, ruleset.name))

@@ -1,5 +1,6 @@
-"""kopf on a short lead: what it may do, and what it must not."""
+"""kopf on a short lead: what it may do and what it must not; started again whatever it ends with."""
 
+import asyncio
 from collections.abc import Sized
 from itertools import islice
 
@@ -7,7 +8,8 @@ import kopf
 import pytest
 
 from controller.kube.connection import Connection
-from controller.operator.kopf_source import RESOURCES, registry_of, settings
+from controller.operator.kopf_source import RESOURCES, KopfSource, registry_of, settings
+from tests.e2e.operator.world import eventually
 
 
 def test_it_gives_up_on_no_error() -> None:
@@ -52,3 +54,25 @@ def test_it_posts_scans_and_peers_with_nobody_and_kills_no_process() -> None:
     assert found.scanning.disabled
     assert found.peering.standalone
     assert found.process.ultimate_exiting_timeout is None
+
+
+@pytest.mark.parametrize(
+    "ending", [RuntimeError("tripped"), asyncio.CancelledError(), SystemExit(1)], ids=type
+)
+async def test_kopf_is_started_again_whatever_it_ended_with(
+    monkeypatch: pytest.MonkeyPatch, ending: BaseException
+) -> None:
+    """Its thread must not die: policies would never be heard of again, and nobody would know."""
+    runs: list[float] = []
+
+    async def operator(**_: object) -> None:
+        runs.append(0.0)
+        raise ending
+
+    monkeypatch.setattr("controller.operator.kopf_source.kopf.operator", operator)
+    source = KopfSource(Connection(server="http://127.0.0.1:1"), lambda _: None, lambda: None)
+    source.start()
+    try:
+        await eventually(lambda: len(runs) > 1, 5.0)
+    finally:
+        await source.stop()
