@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-keep test lint format bench bench-kernel bench-agent soak image-check install-yaml
+.PHONY: help demo demo-keep test lint format bench bench-kernel bench-agent bench-operator soak image-check install-yaml
 .PHONY: kind-up kind-e2e kind-down clean
 
 help: ## Show what there is to make
@@ -51,6 +51,11 @@ bench-kernel: ## Measure what changes cost in the kernel, on both backends (root
 bench-agent: ## Measure an agent: watch to kernel, memory, processor when idle, on both backends (root)
 	@hack/setup kernel
 	@$(BIN)/python hack/bench/agent.py --json bench-agent.json
+
+bench-operator: ## Measure the operator: event to write at 5,000 pods, first start and memory at 150,000
+	@hack/setup
+	@$(BIN)/python hack/bench/publishing.py latency
+	@$(BIN)/python hack/bench/publishing.py start
 
 SECONDS ?= 600
 SEED ?= 1

@@ -115,7 +115,8 @@ class Operator:
             pods = Reflector(client, PODS, wire=WirePod, keep=keep_pod, sink=self.intake)
             self.intake.pods_of = lambda: (pod for _, pod in pods.items())
             census = Census(client, self.intake, self.metrics, options.census_interval)
-            self._watch_figures(pods, census)
+            kopf = KopfSource(options.connection, self._take, census.ask)
+            self._watch_figures(pods, census, kopf)
             health = HealthServer(
                 options.health_address,
                 {"synced": lambda: self._why_not_synced(pods, census)},
@@ -124,7 +125,6 @@ class Operator:
             self.health_address = await health.start()
             stack.push_async_callback(health.close)
             _log.info("started", server=options.connection.server, health=self.health_address)
-            kopf = KopfSource(options.connection, self._take, census.ask)
             kopf.start()
             stack.push_async_callback(kopf.stop)
             await self._until_stopped(pods, census, lease_client)
@@ -236,7 +236,7 @@ class Operator:
             )
         return "almost"
 
-    def _watch_figures(self, pods: Reflector[Pod], census: Census) -> None:
+    def _watch_figures(self, pods: Reflector[Pod], census: Census, kopf: KopfSource) -> None:
         intake, watch = self.intake, self.metrics.watch
 
         def of_term(figure: Callable[[Term], float]) -> Callable[[], float]:
@@ -253,6 +253,7 @@ class Operator:
             lambda: _age(pods.last_contact),
         )
         watch("census_age_seconds", "Since names were compared.", lambda: _age(census.taken_at))
+        watch("kopf_restarts", "How often kopf ended and was started again.", lambda: kopf.restarts)
         watch("leader", "1 while this replica leads.", lambda: float(self.is_leading))
         watch("published", "1 once everything was published in this term.", lambda: float(self.is_published))
         watch("groups", "Peer groups.", of_term(lambda term: len(term.publication.groups)))
