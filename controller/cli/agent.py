@@ -82,9 +82,12 @@ def command(
     from controller.agent.node import NodeEnforcement  # noqa: PLC0415 - `--help` needs none of them
     from controller.agent.node_kernel import NodeKernel  # noqa: PLC0415
     from controller.agent.process import AgentSettings, serve  # noqa: PLC0415
+    from controller.objects.names import dns_subdomain_problem, shown  # noqa: PLC0415
     from controller.telemetry.health import AddressError  # noqa: PLC0415
     from controller.telemetry.logs import Format, Level, configure  # noqa: PLC0415
 
+    if problem := dns_subdomain_problem(node_name):
+        raise CommandError(f"--node-name: {shown(node_name)} is no name of a node: it {problem}")
     configure(Level(log_level), Format(log_format))
     connection = connection_of(os.environ, **cluster)
     place, runner = open_place(netns, backend)

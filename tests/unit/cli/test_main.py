@@ -43,3 +43,12 @@ def test_diagnostics_that_cannot_be_written_do_not_hide_the_exit_code() -> None:
 @pytest.mark.parametrize("verb", [apply, verify])
 def test_backends_are_chosen_in_lower_case(verb: click.Command) -> None:
     assert "--backend [auto|nft|legacy]" in CliRunner().invoke(verb, ["--help"]).output
+
+
+@pytest.mark.parametrize("name", ["no name", "a/b", "UPPER", "", "-x"])
+def test_an_agent_of_a_node_that_cannot_be_is_refused(name: str) -> None:
+    """It would wait for ever for a NodePolicy that can never be."""
+    done = shell(f"podgate agent --node-name '{name}' --kubeconfig /nowhere")
+
+    assert (done.returncode, done.stderr.count("\n")) == (ERROR, 1)
+    assert "is no name of a node" in done.stderr
