@@ -143,7 +143,7 @@ SYSCTLS: Mapping[str, object] = {
     "ipv4/conf/all/send_redirects": 0,
     "ipv4/conf/default/send_redirects": 0,
     "ipv4/icmp_ratelimit": 0,
-    "ipv4/ping_group_range": "0 2147483647",  # ICMP echo without raw sockets, which would see everybody's
+    "ipv4/ping_group_range": "0 0",  # ICMP echo without raw sockets, which would see everybody's
     "ipv6/conf/default/accept_dad": 0,
     "ipv6/conf/default/accept_ra": 0,
     "ipv6/conf/default/router_solicitations": 0,

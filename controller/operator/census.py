@@ -42,6 +42,8 @@ class Census:
         """Set when everything that the first census named is known."""
         self.missing = -1
         """Objects that exist and are not known, as of the last look; -1 before the first."""
+        self.taken_at = float("-inf")
+        """The monotonic time of the last census that was complete."""
         self._client = client
         self._intake = intake
         self._metrics = metrics
@@ -74,6 +76,7 @@ class Census:
                 _log.warning("census failed", err=str(error))
                 await asyncio.sleep(pause.next())
             else:
+                self.taken_at = time.monotonic()
                 return
 
     async def _until_asked(self) -> None:

@@ -83,6 +83,22 @@ async def test_the_other_takes_over_when_the_leader_is_cut_off(shop: World) -> N
     assert [True, True] not in both
 
 
+async def test_the_other_takes_over_when_the_leader_is_killed(shop: World) -> None:
+    """It releases nothing: its lease has to expire."""
+    async with shop.operator(identity="two") as two:
+        await eventually(lambda: two.is_leading)
+        async with shop.operator(identity="one") as one:
+            await eventually(lambda: one.is_synced)
+            silent = shop.server.parts.faults.inject(Fault(action="drop", resources=("leases",)))
+            two.stop()
+            await eventually(lambda: not two.is_leading)
+            shop.server.parts.faults.clear(silent)
+            await shop.put(pod("shop/client-2", "10.0.2.2", "node-2", app="client"))
+            await shop.settled()
+
+            assert leaders(one, two) == [True, False]
+
+
 async def test_a_new_leader_finds_nothing_to_write(shop: World) -> None:
     async with shop.operator(identity="one") as one:
         await eventually(lambda: one.is_published)
