@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-keep test lint format bench bench-kernel soak image-check install-yaml kind-up kind-e2e kind-down clean
+.PHONY: help demo demo-keep test lint format bench bench-kernel bench-agent soak image-check install-yaml
+.PHONY: kind-up kind-e2e kind-down clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,10 @@ bench-kernel: ## Measure what changes cost in the kernel, on both backends (root
 	@hack/setup kernel
 	@$(BIN)/python hack/bench/kernel.py --json bench-kernel.json
 	@$(BIN)/python hack/bench/rate.py
+
+bench-agent: ## Measure an agent: watch to kernel, memory, processor when idle, on both backends (root)
+	@hack/setup kernel
+	@$(BIN)/python hack/bench/agent.py --json bench-agent.json
 
 SECONDS ?= 600
 SEED ?= 1

@@ -79,6 +79,9 @@ async def serve(
                 health=address,
             )
             await _until(stop, agent.run())
+        except Exception:
+            _log.exception(f"agent of {settings.node} ends by an error; its rules stay in force")
+            raise
         finally:
             await agent.close()
     _log.info(f"agent of {settings.node} stopped; its rules stay in force", node=settings.node)

@@ -234,9 +234,10 @@ class ProfileCompiler:
         if rule.any_peer:
             yield *known, SetMatch(self.members.endpoints(_named_groups((ALL_PODS,), rule)), both)
         elif rule.blocks:
-            # A block and a name: only pods in the block that have the port (rule 2.24).
-            lookup = SetMatch(self.members.endpoints(_named_groups((ALL_PODS,), rule)), both)
+            # A block and a name: only pods in the block that have the port (rule 2.24). The set is made for a
+            # rule that asks it: blocks of the other family alone make none.
             for block in self._blocks(rule, Side.DESTINATION):
+                lookup = SetMatch(self.members.endpoints(_named_groups((ALL_PODS,), rule)), both)
                 yield *_cheap(block), *known, *_lookups(block), lookup
 
     def _block_set(self, prefixes: list[tuple[int, int]]) -> str:

@@ -7,7 +7,7 @@
                                           that never worked (ConfigurationError)
     reflector.restart(label_selector=...) list and watch other objects from now on; without: list again
     await reflector.wait_synced()
-    .is_synced .is_current .last_contact .last_error .counters .get(key) .items()
+    .is_synced .is_current .position .last_contact .last_error .counters .get(key) .items()
 
     Sink[T]: added(key, value, at)  changed(key, value, old, at)  removed(key, old, at)
              unreadable(Unreadable, at)  synced(at)         at: time.time() when the bytes arrived
@@ -120,6 +120,11 @@ class Reflector(Generic[T]):
     def is_current(self) -> bool:
         """Whether the last list is of the objects wanted now; False from `restart` to the end of its list."""
         return self.is_synced and not self._must_list
+
+    @property
+    def position(self) -> str:
+        """The resourceVersion up to which everything is known; "" before the first list."""
+        return self._mirror.position
 
     @property
     def selection(self) -> Selection:

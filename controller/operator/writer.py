@@ -13,10 +13,9 @@ from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 
 import msgspec
-from msgspec import Struct
 
 from controller.kube.backoff import Backoff
-from controller.kube.client import ApiClient
+from controller.kube.client import ApiClient, PartialObject
 from controller.kube.errors import (
     ApiError,
     BadRequest,
@@ -37,31 +36,21 @@ from controller.objects.resources import (
     PeerGroupSlice,
     PeerGroupSliceSpec,
 )
+from controller.operator.held import HeldNode
 from controller.operator.metrics import Metrics
 from controller.operator.own_watch import NODE_POLICIES, SLICES, read_node, read_slice
-from controller.operator.publication import Kind, Publication, Step
+from controller.operator.publication import Identity, Kind, Publication, Step
 from controller.telemetry.logs import logger
 
 _ATTEMPTS = 5
 _DELAY = 0.2
 _LONGEST_DELAY = 60.0
+_NAMED = 5
 _BREATH = 0.005
 """Seconds of comparing after which others get the event loop."""
 
 _log = logger("operator.writer")
 _RESOURCES = {Kind.SLICE: SLICES, Kind.NODE_POLICY: NODE_POLICIES}
-
-
-class Identity(Struct, frozen=True):
-    """Which version of which object stands."""
-
-    uid: str
-    version: str
-    digest: str = ""
-
-
-class _Written(Struct):
-    metadata: Metadata
 
 
 class Writer:
@@ -147,6 +136,8 @@ class Writer:
         return None
 
     async def _perform(self, step: Step, slot: AsyncExitStack) -> None:
+        if step.left_out:
+            self._tell_left_out(step)
         try:
             async with slot:
                 found = await self._write(step)
@@ -159,8 +150,19 @@ class Writer:
             raise
         else:
             self._pause.reset()
-            self._publication.wrote(step, found.uid, found.version, time.monotonic())
+            self._publication.wrote(step, found, time.monotonic())
         self.wake()
+
+    def _tell_left_out(self, step: Step) -> None:
+        names = sorted({ruleset.policy for ruleset in step.left_out})
+        if self._is_news(f"room of {step.name}"):
+            _log.error(
+                "the policies of this node are too large for one NodePolicy: some are left out, and their "
+                "pods are isolated without them; make these smaller or fewer",
+                name=step.name,
+                policies=", ".join(names[:_NAMED]),
+                left_out=len(names),
+            )
 
     def _failed(self, step: Step, error: ApiError) -> None:
         """The object's own fault makes that object wait, longer each time; any other makes all wait."""
@@ -170,10 +172,18 @@ class Writer:
             self._paused_until = now + max(self._pause.next(), error.retry_after)
         delay = min(_LONGEST_DELAY, _DELAY * 2.0 ** min(step.work.pending.failures, 20)) if is_own else 0.0
         self._publication.failed(step, now, delay, refused=isinstance(error, BadRequest | Forbidden))
+        self._metrics.api_errors.labels("write").inc()
         kind = type(error).__name__
-        if now - self._said.get(kind, -math.inf) >= _LONGEST_DELAY:  # the counters have all of them
-            self._said[kind] = now
+        if self._is_news(kind):  # the counters have all of them
             _log.warning("cannot write", kind=step.kind.value, name=step.name, err=str(error))
+
+    def _is_news(self, what: str) -> bool:
+        """Whether it was not said for a minute."""
+        now = time.monotonic()
+        if now - self._said.get(what, -math.inf) < _LONGEST_DELAY:
+            return False
+        self._said[what] = now
+        return True
 
     async def _write(self, step: Step) -> Identity:
         """Have it stand, or not stand, as the step says; however often others write at the same time."""
@@ -195,16 +205,17 @@ class Writer:
         body = _body(step, found)
         if found is None:
             with self._counted(step, "create"):
-                written = await self._client.create(resource, body, _Written)
+                written = await self._client.create(resource, body, PartialObject)
         else:
             try:
                 with self._counted(step, "update"):
-                    written = await self._client.replace(resource, body, _Written)
+                    written = await self._client.replace(resource, body, PartialObject)
             except NotFound as error:
                 raise Conflict(error.request, error.message, code=404) from error
         if step.work.pending.trigger != math.inf:
             self._metrics.event_to_write.observe(max(0.0, time.time() - step.work.pending.trigger))
-        return Identity(written.metadata.uid, written.metadata.resource_version)
+        meta = written.metadata
+        return Identity(meta.uid, meta.resource_version, step.digest, meta.generation)
 
     async def _delete(self, step: Step, resource: Resource, found: Identity | None) -> Identity:
         if found is not None:
@@ -218,13 +229,25 @@ class Writer:
         return Identity("", "")
 
     async def _look(self, step: Step, resource: Resource) -> Identity | None:
-        """What stands under the name, read afresh."""
+        """What stands under the name, read afresh.
+
+        Of a NodePolicy mostly the status changed, which its agent writes: then its content need not be read.
+        """
+        if isinstance(step.held, HeldNode) and step.held.generation:
+            known = step.held
+            try:
+                meta = (await self._client.get(resource, step.name, PartialObject)).metadata
+            except NotFound:
+                return None
+            if (meta.uid, meta.generation) == (known.uid, known.generation):
+                return Identity(meta.uid, meta.resource_version, known.digest, meta.generation)
         try:
             raw = await self._client.get(resource, step.name, msgspec.Raw)
         except NotFound:
             return None
         held = (read_slice if step.kind is Kind.SLICE else read_node)(bytes(raw))
-        return Identity(held.uid, held.version, held.digest)
+        generation = held.generation if isinstance(held, HeldNode) else 0
+        return Identity(held.uid, held.version, held.digest, generation)
 
     @contextmanager
     def _counted(self, step: Step, operation: str) -> Iterator[None]:

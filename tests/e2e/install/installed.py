@@ -14,6 +14,7 @@ from controller.kube.resource import PODS, Resource
 from controller.lab.apiserver import ApiServer, Settings, User
 from controller.lab.apiserver.access import service_account
 from controller.operator.process import Operator, Options
+from controller.operator.reporter import ReportTiming
 from tests.unit.manifests.folders import BASE, read
 
 Object = dict[str, Any]
@@ -101,6 +102,7 @@ async def operator(server: ApiServer) -> AsyncIterator[Operator]:
         lease=LeaseTiming(duration=3.0, renew=2.0, retry=0.2),
         grace=0.1,
         census_interval=0.5,
+        reports=ReportTiming(look=0.05, settle=0.1),
     )
     running = Operator(options)
     task = asyncio.create_task(running.run())

@@ -53,14 +53,14 @@ def node(name: str) -> Object:
     }
 
 
-def policy(name: str, peer: str = "web") -> Object:
+def policy(name: str, peer: str = "web", subject: str = "db") -> Object:
     peers = [{"podSelector": {"matchLabels": {"app": peer}}}]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": name, "namespace": "shop"},
         "spec": {
-            "podSelector": {"matchLabels": {"app": "db"}},
+            "podSelector": {"matchLabels": {"app": subject}},
             "policyTypes": ["Ingress"],
             "ingress": [{"from": peers}],
         },
@@ -81,41 +81,50 @@ async def open_shop(found: Cluster) -> None:
 
 async def test_the_operator_needs_all_that_it_may_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(census, "_PATIENCE", 0.1)
-    async with cluster() as found, operator(found.server):
-        faults = found.server.parts.faults
+    async with cluster() as found:
         await open_shop(found)
-        await until(lambda: found.names(SLICES), "slices are written")
-        await until(lambda: found.names(NODE_POLICIES), "a NodePolicy is written")
-
-        # Somebody was faster: it has to look at what stands.
-        for resource in ("nodepolicies", "peergroupslices"):
-            faults.inject(Fault(action="fail", code=409, verbs=("update",), resources=(resource,), count=1))
-        await found.run(pod("web-1", "node-1", "10.0.0.5"))
-        await found.change(PODS, "web-1", {"metadata": {"labels": {"app": "web"}}}, "shop")
-        await until(lambda: "get peergroupslices.podgate.dev" not in found.unused(OPERATOR), "looked at")
-        await found.change(NETWORK_POLICIES, "db", policy("db", "db"), "shop")
-        await until(lambda: "get nodepolicies.podgate.dev" not in found.unused(OPERATOR), "looked at")
-
-        # Watches that bring nothing: it has to fetch.
-        watches = faults.inject(
-            Fault(action="freeze", verbs=("watch",), resources=("namespaces", "networkpolicies", "nodes"))
-        )
-        await found.create(NAMESPACES, namespace("bank"))
-        await found.create(NODES, node("node-2"))
-        await found.create(NETWORK_POLICIES, policy("db-2"))
-        await until(
-            lambda: not [each for each in found.unused(OPERATOR) if each.startswith("get n")], "fetched"
-        )
-        faults.clear(watches)
-
-        await found.delete(NETWORK_POLICIES, "db", "shop")
-        await found.delete(NETWORK_POLICIES, "db-2", "shop")
-        await found.delete(NODES, "node-1")
-        for name in ("db", "web", "web-1"):
-            await found.delete(PODS, name, "shop")
-        await until(lambda: not found.unused(OPERATOR), str(found.unused(OPERATOR)))
+        await found.create(NETWORK_POLICIES, policy("idle", subject="nobody"))
+        async with operator(found.server):
+            await until(lambda: "create events.events.k8s.io" not in found.unused(OPERATOR), "told")
+        async with operator(found.server):
+            await until(lambda: "patch events.events.k8s.io" not in found.unused(OPERATOR), "told again")
+            await use_the_rest(found)
 
     assert found.refusals() == []
+
+
+async def use_the_rest(found: Cluster) -> None:
+    """All but the Events."""
+    faults = found.server.parts.faults
+    await until(lambda: found.names(SLICES), "slices are written")
+    await until(lambda: found.names(NODE_POLICIES), "a NodePolicy is written")
+
+    # Somebody was faster: it has to look at what stands.
+    for resource in ("nodepolicies", "peergroupslices"):
+        faults.inject(Fault(action="fail", code=409, verbs=("update",), resources=(resource,), count=1))
+    await found.run(pod("web-1", "node-1", "10.0.0.5"))
+    await found.change(PODS, "web-1", {"metadata": {"labels": {"app": "web"}}}, "shop")
+    await until(lambda: "get peergroupslices.podgate.dev" not in found.unused(OPERATOR), "looked at")
+    await found.change(NETWORK_POLICIES, "db", policy("db", "db"), "shop")
+    await until(lambda: "get nodepolicies.podgate.dev" not in found.unused(OPERATOR), "looked at")
+
+    # Watches that bring nothing: it has to fetch.
+    watches = faults.inject(
+        Fault(action="freeze", verbs=("watch",), resources=("namespaces", "networkpolicies", "nodes"))
+    )
+    await found.create(NAMESPACES, namespace("bank"))
+    await found.create(NODES, node("node-2"))
+    await found.create(NETWORK_POLICIES, policy("db-2"))
+    await until(lambda: not [each for each in found.unused(OPERATOR) if each.startswith("get n")], "fetched")
+    faults.clear(watches)
+
+    await found.delete(NETWORK_POLICIES, "db", "shop")
+    await found.delete(NETWORK_POLICIES, "db-2", "shop")
+    await found.delete(NODES, "node-1")
+    for name in ("db", "web", "web-1"):
+        await found.delete(PODS, name, "shop")
+    await until(lambda: not found.unused(OPERATOR), str(found.unused(OPERATOR)))
+    await until(lambda: not found.unused(OPERATOR), str(found.unused(OPERATOR)))
 
 
 WHY_NOT = missing(Backend.NFT, Topology.PTP)

@@ -75,7 +75,7 @@ async def test_requests_that_get_lost_are_made_again(shop: World) -> None:
     async with shop.operator():
         await shop.settled()
         shop.server.parts.faults.inject(
-            Fault(action="drop", count=8, verbs=("update", "create"), resources=OWN)
+            Fault(action="drop", count=4, verbs=("update", "create"), resources=OWN)
         )
         await shop.put(policy("ops/deny", admits("tool", "web")))
         await shop.put(pod("ops/tool", "10.0.1.9", app="tool"))

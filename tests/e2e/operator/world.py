@@ -21,6 +21,7 @@ from controller.objects.decode_policy import decode_policy
 from controller.objects.resources import NodePolicy, PeerGroupSlice, group_of
 from controller.operator.own_watch import NODE_POLICIES, SLICES
 from controller.operator.process import Operator, Options
+from controller.operator.reporter import EVENTS, ReportTiming
 
 Object = dict[str, Any]
 HURRY = LeaseTiming(duration=1.5, renew=1.0, retry=0.1)
@@ -161,6 +162,23 @@ class World:
             value.setdefault("apiVersion", resource.api_version)
         return found
 
+    async def events(self) -> list[tuple[str, str, str, int]]:
+        """Every Event: the object, the reason, the note, how often."""
+        found = (await self.client.list_all(EVENTS, Object)).items
+        return sorted(
+            (
+                f"{each['regarding']['kind']} {each['regarding']['namespace']}/{each['regarding']['name']}",
+                each["reason"],
+                each["note"],
+                each.get("series", {}).get("count", 1),
+            )
+            for each in found
+        )
+
+    async def reasons(self, name: str) -> list[str]:
+        """The reasons of the Events about an object."""
+        return [reason for subject, reason, *_ in await self.events() if subject == name]
+
     def own_writes(self) -> int:
         """Writes of our kinds since the counts were cleared, by whoever."""
         verbs = {"create", "update", "patch", "delete"}
@@ -170,8 +188,13 @@ class World:
 
     def options(self, **changes: Any) -> Options:  # noqa: ANN401 - any option
         """How operators run here: in a hurry."""
-        settings = {"connection": self.connection, "health_address": "127.0.0.1:0", "lease": HURRY, **changes}
-        return Options(**settings)
+        settings: Object = {
+            "connection": self.connection,
+            "health_address": "127.0.0.1:0",
+            "lease": HURRY,
+            "reports": ReportTiming(look=0.05, settle=0.1),
+        }
+        return Options(**settings | changes)
 
     @asynccontextmanager
     async def operator(self, **options: Any) -> AsyncIterator[Operator]:  # noqa: ANN401

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from itertools import count
 
 import msgspec
 import pytest
@@ -15,14 +16,18 @@ from controller.lab.rundir import RunDir, labs_folder
 from controller.lab.wiring import Cni
 from tests.conformance.layouts import in_family
 from tests.e2e.system.kernels import Kernels
+from tests.e2e.system.shop import Shop
+from tests.e2e.system.shop import shop as opened_shop
 from tests.e2e.system.system import System
 from tests.kernel.requirements import missing
 
 FAMILIES = (4, 6)
 
+_numbers = count(1)
+
 
 def started(backend: Backend) -> Iterator[Kernels]:
-    """The readers of a lab of three nodes, dual stack, for as long as this lasts; skips where it cannot be."""
+    """The readers of a lab of three nodes, dual stack, while this lasts; skips where it cannot be."""
     lacking = missing(backend, Cni.PTP)
     if lacking:
         pytest.skip(lacking)
@@ -63,7 +68,7 @@ def legacy_kernels() -> Iterator[Kernels]:
 
 @pytest.fixture
 async def system(nft_kernels: Kernels) -> AsyncIterator[System]:
-    """The lab, on nft, in step before the test and after it."""
+    """The lab, on nft."""
     async for found in attached(nft_kernels):
         yield found
 
@@ -76,9 +81,11 @@ async def legacy_system(legacy_kernels: Kernels) -> AsyncIterator[System]:
 
 
 async def attached(kernels: Kernels) -> AsyncIterator[System]:
-    """A lab for one test."""
+    """A lab for one test, after which none of its processes may have met a bug."""
     async with Lab.attached(kernels.run_dir) as lab:
-        yield System(lab, kernels)
+        found = System(lab, kernels)
+        yield found
+        assert found.broken() == []
 
 
 @pytest.fixture
@@ -86,3 +93,10 @@ async def debug(system: System) -> None:
     """The lab's own API server, which can be told to fail; skips where it is another."""
     if not await system.debug.is_there():
         pytest.skip("a real kube-apiserver fails at nobody's request")
+
+
+@pytest.fixture
+async def shop(system: System) -> AsyncIterator[Shop]:
+    """A server, a client who may reach it and an intruder who may not."""
+    async with opened_shop(system, f"shop-{next(_numbers)}") as found:
+        yield found

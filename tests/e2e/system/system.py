@@ -6,8 +6,11 @@ says, down to the last rule of every kernel, and asks with packets. Nothing slee
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
+
+import msgspec
 
 from controller.cli.live import NODE_POLICIES
 from controller.kube.client import ApiClient
@@ -61,6 +64,36 @@ class System:
         """The same, once every pod is ready."""
         await self.lab.wait_ready(within)
         return await self.in_step(within)
+
+    @asynccontextmanager
+    async def restarted(self, *roles: str) -> AsyncIterator[None]:
+        """Start processes of these roles anew in here; returns when each has taken up its work."""
+        before = {role: self._beginnings(role) for role in roles}
+        yield
+        deadline = time.monotonic() + WITHIN
+        while late := [role for role in roles if self._beginnings(role) <= before[role]]:
+            assert time.monotonic() < deadline, f"not at work after {WITHIN:g} s: {late}"
+            await asyncio.sleep(_POLL)
+
+    def _beginnings(self, role: str) -> int:
+        """How often a process of a role has said that it began to work."""
+        words = "first programming done" if role.startswith("agent/") else "in step with the API server"
+        return self.lab.log(role).count(words) if self.lab.run_dir.log(role).exists() else 0
+
+    def log_lines(self, role: str) -> list[dict[str, Any]]:
+        """The log of a process, line by line."""
+        lines = self.lab.log(role).splitlines()
+        return [msgspec.json.decode(line) for line in lines if line.startswith("{")]
+
+    def broken(self) -> list[str]:
+        """What any process of the lab wrote of bugs in it."""
+        return [
+            f"{log.name}: {text[max(0, text.index(word) - 300) :][:3000]}"
+            for log in sorted(self.lab.run_dir.logs.iterdir())
+            for text in (log.read_text(errors="replace"),)
+            for word in ("Traceback", "never retrieved")
+            if word in text
+        ]
 
     # Packets
 

@@ -9,10 +9,18 @@ import pytest
 from controller.dataplane.compile import NodeCompiler, compile_family, compile_node
 from controller.dataplane.ruleset import AddressSet
 from controller.dataplane.settings import Settings
-from tests.unit.builder import NODE, ClusterBuilder, labels, namespaces, pods, port
+from tests.unit.builder import NODE, ClusterBuilder, block, labels, namespaces, pods, port
 from tests.unit.dataplane.compiled import SHOP
 
 OPTIONS = Settings(gates=(4, 6), unknown_pods_denied=True, bucket_size=1)
+IN_ONE_FAMILY = SHOP.policy(
+    "shop/web",
+    {
+        "podSelector": labels(app="web"),
+        "policyTypes": ["Egress"],
+        "egress": [{"to": [block("10.0.0.0/8")], "ports": [port("sql")]}],
+    },
+)
 STATES: dict[str, ClusterBuilder] = {
     "as it is": SHOP,
     "a peer came": SHOP.pod("bank/new", ip=("10.0.1.99", "fd00::1:99"), node="node-2", ports=["sql:7"]),
@@ -51,6 +59,8 @@ STATES: dict[str, ClusterBuilder] = {
             "egress": [{"to": [namespaces()], "ports": [port("sql")]}],
         },
     ),
+    "a name in a block of one family": IN_ONE_FAMILY,
+    "a name in a block of one family, and a free pod came": IN_ONE_FAMILY.pod("lab/free", ip="10.0.0.40"),
     "no policy is left": SHOP.without_policies(),
 }
 VIEWS = {name: built.view() for name, built in STATES.items()}

@@ -528,3 +528,12 @@ def test_the_place_in_the_policy_is_not_cut_off_a_long_comment() -> None:
     comment = rules(found, profile_name)[0].comment
     assert len(comment) <= 255
     assert comment.endswith("spec.ingress[0]")
+
+
+def test_a_block_of_the_other_family_asks_for_no_set_of_named_ports() -> None:
+    """A set that no rule asks would be made by a first compilation and not by a later one."""
+    built = egress({"to": [block("10.0.0.0/8")], "ports": [port("sql")]})
+
+    asked = {family: len(sets(built.rules(family), SetType.ENDPOINTS)) for family in (4, 6)}
+
+    assert asked == {4: 1, 6: 0}

@@ -17,6 +17,7 @@ TABLE = {
     ("podgate-operator", "", "networking.k8s.io", "networkpolicies", ""): READ,
     ("podgate-operator", "", "podgate.dev", "nodepolicies", ""): ("create", "delete", "update", *READ),
     ("podgate-operator", "", "podgate.dev", "peergroupslices", ""): ("create", "delete", "update", *READ),
+    ("podgate-operator", "", "events.k8s.io", "events", ""): ("create", "patch"),
     ("podgate-operator", SYSTEM, "coordination.k8s.io", "leases", ""): ("create",),
     ("podgate-operator", SYSTEM, "coordination.k8s.io", "leases", "podgate-operator"): ("get", "update"),
     ("podgate-agent", "", "podgate.dev", "nodepolicies", ""): FOLLOW,
