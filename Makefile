@@ -2,14 +2,19 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-kernel soak image-check install-yaml clean
+.PHONY: help demo demo-keep test lint format bench bench-kernel bench-agent soak image-check install-yaml
+.PHONY: kind-up kind-e2e kind-down clean
 
 help: ## Show what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Lint, render and explain the bundled shop
-	@hack/setup
+demo: ## The bundled shop in a cluster of network namespaces, with real packets
+	@hack/setup kernel
 	@hack/demo
+
+demo-keep: ## The same, and leave the cluster running to try things on
+	@hack/setup kernel
+	@hack/demo keep
 
 test: ## Run every check and every test; as root also those that load rules into a kernel
 	@hack/setup kernel
@@ -26,7 +31,7 @@ check:
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/shellcheck --external-sources .ci/run hack/setup hack/demo hack/image/*.sh hack/kind/*.sh
+	$(BIN)/shellcheck --external-sources .ci/run hack/setup hack/demo hack/demo-offline hack/image/*.sh hack/kind/*.sh
 
 format: ## Format the code, and mend what ruff can mend
 	@hack/setup
@@ -42,6 +47,10 @@ bench-kernel: ## Measure what changes cost in the kernel, on both backends (root
 	@$(BIN)/python hack/bench/kernel.py --json bench-kernel.json
 	@$(BIN)/python hack/bench/rate.py
 
+bench-agent: ## Measure an agent: watch to kernel, memory, processor when idle, on both backends (root)
+	@hack/setup kernel
+	@$(BIN)/python hack/bench/agent.py --json bench-agent.json
+
 SECONDS ?= 600
 SEED ?= 1
 soak: ## Random clusters, policies and packets: text == simulated rules == kernel, for SECONDS from SEED (root)
@@ -52,6 +61,15 @@ soak: ## Random clusters, policies and packets: text == simulated rules == kerne
 install-yaml: ## Write manifests/install.yaml anew, from manifests/base (kubectl)
 	@{ echo "# Made by make install-yaml from manifests/base"; kubectl kustomize manifests/base; } > manifests/install.yaml.new
 	@mv manifests/install.yaml.new manifests/install.yaml
+
+kind-up: ## A kind cluster with a plain network, and podgate on it (docker, kind, kubectl); KIND="--family dual"
+	@hack/kind/up.sh $(KIND)
+
+kind-e2e: ## The life of a policy on that cluster, from its creation to the uninstallation
+	@hack/kind/e2e.sh $(KIND)
+
+kind-down: ## Remove that cluster
+	@hack/kind/down.sh $(KIND)
 
 image-check: ## Build the image on a debootstrapped base, and run it as a node would (root)
 	@hack/image/check.sh

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 
 from controller.agent.last_good import LastGood, LastGoodError
 from controller.agent.subscription import Snapshot
@@ -23,6 +24,7 @@ class CacheWriter:
         self._arrived = asyncio.Event()
         self._urgent = asyncio.Event()
         self._is_failing = False
+        self._writing = threading.Lock()
 
     def keep(self, snapshot: Snapshot, is_new: bool) -> None:
         """Have this on disk: soon, or at once where its rules are new."""
@@ -43,10 +45,13 @@ class CacheWriter:
                     await self._urgent.wait()
 
     def flush(self) -> None:
-        """Write what is not on disk yet. Blocks."""
-        snapshot, self._newest = self._newest, None
-        if snapshot is None:
-            return
+        """Write what is not on disk yet. Blocks. May be called from several threads."""
+        with self._writing:
+            snapshot, self._newest = self._newest, None
+            if snapshot is not None:
+                self._save(snapshot)
+
+    def _save(self, snapshot: Snapshot) -> None:
         try:
             self._file.save(snapshot)
         except LastGoodError as error:

@@ -1,11 +1,12 @@
 """What the agent tells in its log: decisions, and what is wrong, once and not at every attempt."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from controller.agent.decisions import decisions
 from controller.agent.enforcer import Applied
 from controller.agent.node import Drift, FamilyFailure
+from controller.agent.node_kernel import Absent
 from controller.agent.subscription import Problem, Target
 from controller.telemetry.logs import Logger, logger
 
@@ -27,9 +28,14 @@ class Journal:
         self._failures: dict[int, tuple[str, float]] = {}
         self._problems: dict[str, float] = {}
         self._is_stale = False
+        self._absent: set[int] = set()
 
-    def in_force(self, target: Target, seconds: float) -> None:
-        """All families hold the target; the kernel took so many seconds for it."""
+    def in_force(self, target: Target, seconds: float, waited: Sequence[float]) -> None:
+        """All families hold the target, after so many seconds in the kernel; its events waited so long."""
+        self._log.debug(
+            f"{self._node}: {len(waited)} changes are in force",
+            waited_ms=[round(each * 1000, 3) for each in waited],
+        )
         for each in decisions(self._told, target):
             self._log.info(each.sentence(self._node, seconds), policy=each.policy, digest=target.digest)
         if self._told is None:
@@ -49,6 +55,11 @@ class Journal:
             seconds=round(outcome.seconds, 6),
             generation=outcome.generation,
         )
+        if outcome.swept:
+            self._log.info(
+                f"{self._node} IPv{outcome.family}: {outcome.swept} chains that an earlier podgate left in "
+                "the other iptables backend are removed"
+            )
 
     def failed(self, failure: FamilyFailure, retry: float) -> None:
         """An application that did not work, and is tried again in `retry` seconds."""
@@ -61,11 +72,18 @@ class Journal:
             f"{failure.reason}; next attempt in {retry:.1f} s"
         )
 
+    def absent(self, family: Absent) -> None:
+        """A family that this node does not have; said once."""
+        if family.family not in self._absent:
+            self._absent.add(family.family)
+            self._log.info(f"{self._node} IPv{family.family}: nothing to enforce: {family.reason}")
+
     def drifted(self, drifts: Iterable[Drift]) -> None:
         """Somebody else changed the rules."""
         found = list(drifts)
         for drift in found[:_DRIFTS_SHOWN]:
-            self._log.warning(f"{self._node} drift: {drift}")
+            left = " (left for now, as it comes back each time: whose rule is it?)" if drift.deferred else ""
+            self._log.warning(f"{self._node} drift: {drift}{left}")
         if len(found) > _DRIFTS_SHOWN:
             self._log.warning(f"{self._node} drift: {len(found) - _DRIFTS_SHOWN} more differences")
 

@@ -121,6 +121,17 @@ class LastGood:
             os.close(folder)
 
 
+def discard(folder: Path) -> None:
+    """Remove the file of whatever node; nothing where there is none. Raises LastGoodError."""
+    file = folder / FILE_NAME
+    try:
+        for each in (file, file.with_suffix(".new")):
+            if os.path.lexists(each):  # a file system that is read-only refuses even what is not there
+                each.unlink()
+    except OSError as error:
+        raise LastGoodError(f"{file}: cannot be removed: {error.strerror or error}") from error
+
+
 def _written(members: Mapping[str, Members]) -> dict[str, _Group]:
     return {
         key: _Group(

@@ -30,13 +30,19 @@ class Latency:
         self._watch_to_kernel = watch_to_kernel
         self._seen: dict[str, None] = {}
 
-    def applied(self, news: Iterable[News], now: float, clock: float) -> None:
-        """The events are in the kernel, at `now` of the monotonic clock and `clock` of the day."""
+    def applied(self, news: Iterable[News], now: float, clock: float) -> list[float]:
+        """The events are in the kernel, at `now` of the monotonic clock and `clock` of the day.
+
+        Returns the seconds that each took from its arrival.
+        """
+        waited = []
         for each in news:
-            self._watch_to_kernel(max(0.0, now - each.received))
+            waited.append(max(0.0, now - each.received))
+            self._watch_to_kernel(waited[-1])
             began = self._first_time(each.trigger)
             if began is not None and began >= self._started:
                 self._programming(max(0.0, clock - began))
+        return waited
 
     def _first_time(self, trigger: str) -> float | None:
         if not trigger or trigger in self._seen:

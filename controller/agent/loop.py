@@ -19,7 +19,7 @@ from controller.agent.kernel_thread import KernelThread
 from controller.agent.latency import Latency
 from controller.agent.metrics import AgentMetrics
 from controller.agent.node import FamilyFailure
-from controller.agent.node_kernel import Checked, NodeKernel, Outcome, Size
+from controller.agent.node_kernel import Absent, Checked, NodeKernel, Outcome, Size
 from controller.agent.peer_groups import NEVER
 from controller.agent.proxy_mode import ipvs_problem
 from controller.agent.status import Report
@@ -121,7 +121,7 @@ class Reconciler:
             due = [family for family, state in self._families.items() if self._is_due(state, now)]
             if due:
                 await self._programme(self._target, due)
-            elif (check := self._schedule.due(now)) is not None:
+            if (check := self._schedule.due(now)) is not None:
                 await self._look(self._target, check)
         self._tell()
 
@@ -159,7 +159,11 @@ class Reconciler:
     def _take_outcome(self, outcome: Outcome, target: Target) -> None:
         state = self._families[outcome.family]
         self._outlets.metrics.applied(outcome)
-        if isinstance(outcome, FamilyFailure):
+        if isinstance(outcome, Absent):
+            state.view, state.reason = target.view, ""
+            state.failures, state.retry_at = 0, 0.0
+            self._outlets.journal.absent(outcome)
+        elif isinstance(outcome, FamilyFailure):
             pause = min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(state.failures, 10))
             state.view, state.reason = None, outcome.reason
             state.failures += 1
@@ -174,11 +178,12 @@ class Reconciler:
         before, self._in_force = self._in_force, target
         if before is None:
             self._schedule.start(time.monotonic())
+            self._news.clear()  # what was there before tells nothing of how long changes take
             self.programmed.set()
         self._outlets.metrics.last_sync.set_to_current_time()
-        self._latency.applied(self._news, time.monotonic(), time.time())
+        waited = self._latency.applied(self._news, time.monotonic(), time.time())
         self._news.clear()
-        self._outlets.journal.in_force(target, seconds)
+        self._outlets.journal.in_force(target, seconds, waited)
         snapshot = self._subscription.snapshot
         if snapshot is not None:
             self._outlets.keep(snapshot, before is None or before.digest != target.digest)
@@ -191,11 +196,14 @@ class Reconciler:
             found = self._kernel.check(target.view, families, check)
             return found, ipvs_problem(), self._kernel.sizes()
 
+        began = time.monotonic()
         found, self._proxy, sizes = await self._thread.run(job)
+        if check is Check.FULL:
+            self._schedule.took(time.monotonic(), time.monotonic() - began)
         self._outlets.metrics.sized(sizes)
         for each in found:
             self._take_check(each, target)
-        if families and not any(each.drifts or each.mended for each in found):
+        if families and not any(each.mended for each in found):
             self._outlets.metrics.last_sync.set_to_current_time()
 
     def _take_check(self, found: Checked, target: Target) -> None:

@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from controller.agent.enforcer import Applied
 from controller.agent.node import FamilyFailure
-from controller.agent.node_kernel import Size
+from controller.agent.node_kernel import Outcome, Size
 from controller.telemetry.metrics import new_registry
 
 PREFIX = "podgate_agent"
@@ -56,12 +56,12 @@ class AgentMetrics:
             "drift_repairs_total", "Times that rules were mended which somebody else had changed.", "family"
         )
 
-    def applied(self, outcome: Applied | FamilyFailure) -> None:
+    def applied(self, outcome: Outcome) -> None:
         """An application ended."""
         family = str(outcome.family)
         if isinstance(outcome, FamilyFailure):
             self.apply_errors.labels(family, bounded_reason(outcome.reason)).inc()
-        else:
+        elif isinstance(outcome, Applied):
             self.apply_duration.labels(family).observe(outcome.seconds)
 
     def sized(self, sizes: dict[int, Size]) -> None:

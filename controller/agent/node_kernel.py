@@ -16,7 +16,15 @@ from controller.dataplane.compile import FAMILIES
 from controller.dataplane.tools import Backend
 from controller.engine.rulesets import NodeView
 
-Outcome = Applied | FamilyFailure
+
+class Absent(Struct, frozen=True):
+    """A family that this node does not have: nothing is to be enforced in it, and nothing can be."""
+
+    family: int
+    reason: str
+
+
+Outcome = Applied | FamilyFailure | Absent
 
 
 class Size(Struct, frozen=True):
@@ -49,12 +57,13 @@ class NodeKernel:
         return tuple(self._families)
 
     def has_rules(self) -> bool:
-        """Whether rules of an earlier run are in force in every family."""
-        return all(_is_alive(each) for each in self._families.values())
+        """Whether rules of an earlier run are in force in every family that this node has."""
+        present = [each for each in self._families.values() if not each.absent()]
+        return bool(present) and all(map(_is_alive, present))
 
     def apply(self, view: NodeView, families: Iterable[int]) -> list[Outcome]:
         """Have these families hold the view."""
-        return [_guarded(family, self._families[family].apply, view) for family in families]
+        return [self._guarded(family, self._families[family].apply, view) for family in families]
 
     def check(self, view: NodeView, families: Iterable[int], check: Check) -> list[Checked]:
         """Look whether these families hold the view, and mend those that do not."""
@@ -83,11 +92,20 @@ class NodeKernel:
             return Checked(family)
         try:
             drifts = tuple(enforcement.verify(view))
-        except Exception as error:  # noqa: BLE001 - see _guarded
+        except Exception as error:  # noqa: BLE001 - as in _guarded
             return Checked(family, mended=_failure(family, error))
-        if not drifts:
-            return Checked(family)
-        return Checked(family, drifts, _guarded(family, enforcement.repair, view))
+        if all(drift.deferred for drift in drifts):
+            return Checked(family, drifts)
+        return Checked(family, drifts, self._guarded(family, enforcement.repair, view))
+
+    def _guarded(
+        self, family: int, action: Callable[[NodeView], list[Applied | FamilyFailure]], view: NodeView
+    ) -> Outcome:
+        try:
+            results = action(view)
+            return results[0] if results else Absent(family, self._families[family].absent()[family])
+        except Exception as error:  # noqa: BLE001 - a bug in one family must not stop the other
+            return _failure(family, error)
 
 
 def _is_alive(enforcement: NodeEnforcement) -> bool:
@@ -95,13 +113,6 @@ def _is_alive(enforcement: NodeEnforcement) -> bool:
         return enforcement.is_alive()
     except Exception:  # noqa: BLE001 - the full check that follows says what it is
         return False
-
-
-def _guarded(family: int, action: Callable[[NodeView], list[Outcome]], view: NodeView) -> Outcome:
-    try:
-        return action(view)[0]
-    except Exception as error:  # noqa: BLE001 - a bug in one family must not stop the other
-        return _failure(family, error)
 
 
 def _failure(family: int, error: Exception) -> FamilyFailure:

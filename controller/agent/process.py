@@ -22,6 +22,7 @@ from controller.agent.journal import Journal
 from controller.agent.kernel_thread import KernelThread
 from controller.agent.last_good import LastGood, LastGoodError
 from controller.agent.loop import Outlets, Reconciler
+from controller.agent.memory import be_frugal
 from controller.agent.metrics import AgentMetrics
 from controller.agent.node_kernel import NodeKernel
 from controller.agent.status_writer import StatusWriter
@@ -59,6 +60,7 @@ async def serve(
 
     Raises what `open_kernel` raises, and AddressError, before anything is done.
     """
+    be_frugal()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -77,6 +79,9 @@ async def serve(
                 health=address,
             )
             await _until(stop, agent.run())
+        except Exception:
+            _log.exception(f"agent of {settings.node} ends by an error; its rules stay in force")
+            raise
         finally:
             await agent.close()
     _log.info(f"agent of {settings.node} stopped; its rules stay in force", node=settings.node)

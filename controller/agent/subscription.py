@@ -222,11 +222,11 @@ class Subscription:
             )
         target = self._target
         if target is not None and target.incomplete:
-            pods = ", ".join("/".join(pod) for pod in target.pending[:_NAMED_IN_MESSAGES])
+            pods = _some(["/".join(pod) for pod in target.pending]) or "none on this node"
             yield Problem(
                 "GroupsIncomplete",
-                f"{len(target.pending)} pods are isolated without rules ({pods or 'none'}), as slices of "
-                f"these peer groups are missing: {_some(target.incomplete)}{self._slice_faults()}",
+                f"slices are missing of the peer groups {_some(target.incomplete)}{self._slice_faults()}; "
+                f"pods that need them are isolated without rules: {pods}",
             )
         newest = self._next or self._current
         if newest is not None and self._digest:
@@ -238,7 +238,7 @@ class Subscription:
 
     def _slice_faults(self) -> str:
         faults = [f"{name} {fault}" for name, fault in sorted(self._groups.faults.items())]
-        return f"; {_some(faults)}" if faults else ""
+        return f" ({_some(faults)})" if faults else ""
 
     # Inside
 
@@ -357,7 +357,10 @@ def _isolated(
 
 
 def _is_same(old: Target, new: Target) -> bool:
-    """Whether nothing is to be done to get from one to the other. O(groups + pods)."""
+    """Whether nothing is to be done to get from one to the other.
+
+    O(groups + pods), and O(members) of groups that were put together anew.
+    """
     return (
         old.digest == new.digest
         and old.incomplete == new.incomplete
@@ -369,7 +372,9 @@ def _is_same(old: Target, new: Target) -> bool:
 
 
 def _same_values(old: Mapping[Key, object], new: Mapping[Key, object]) -> bool:
-    return old.keys() == new.keys() and all(old[key] is value for key, value in new.items())
+    return old.keys() == new.keys() and all(
+        old[key] is value or old[key] == value for key, value in new.items()
+    )
 
 
 def _some(texts: Sequence[str]) -> str:

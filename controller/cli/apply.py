@@ -81,6 +81,8 @@ def command(
         if check:
             return max(_show_steps(enforcement, view), status_of(findings))
         status = max(_report(node, enforcement.apply(view)), status_of(findings))
+        for family, reason in enforcement.absent().items():
+            click.echo(f"{node} IPv{family}: nothing to enforce: {reason}")
         if follow:
             _follow(node, enforcement, view, Schedule(canary_interval, canary_interval, full_interval))
         return status
@@ -107,6 +109,11 @@ def _report(node: str, done: Iterable[Applied | FamilyFailure]) -> int:
             kinds = Counter(type(step).__name__ for step in each.steps)
             steps = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing to do"
             click.echo(f"{node} IPv{each.family}: {steps} ({each.cause}, {each.seconds * 1000:.1f} ms)")
+            if each.swept:
+                click.echo(
+                    f"{node} IPv{each.family}: {each.swept} chains that an earlier podgate left in the other"
+                    " iptables backend are removed"
+                )
     return status
 
 
@@ -128,13 +135,21 @@ def _follow(node: str, enforcement: NodeEnforcement, view: NodeView, schedule: S
         if check is None or (check is Check.CANARY and enforcement.is_alive()):
             continue
         drifts = enforcement.verify(view)
-        if not drifts:
+        for drift in drifts[:10]:
+            left = " (left for now, as it comes back each time: whose rule is it?)" if drift.deferred else ""
+            click.echo(f"{node} drift: {drift}{left}", err=True)
+        if all(drift.deferred for drift in drifts):
             continue
         repairs += 1
-        for drift in drifts[:10]:
-            click.echo(f"{node} drift: {drift}", err=True)
         _report(node, enforcement.repair(view))
         click.echo(f"{node}: {repairs} repairs so far", err=True)
+        for family, detours in enforcement.detours().items():
+            if detours.count:
+                click.echo(
+                    f"{node} IPv{family}: {detours.count} commits so far took a process of their own,"
+                    f" the last because: {detours.reason}",
+                    err=True,
+                )
         schedule.start(time.monotonic())
 
 

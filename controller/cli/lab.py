@@ -7,20 +7,23 @@ from pathlib import Path
 
 import click
 
-from controller.cli import lab_probe, lab_status
+from controller.cli import lab_objects, lab_probe, lab_status
 from controller.cli.failure import CLEAN, FOUND, CommandError
-from controller.cli.lab_options import PATH, in_lab, lab_options
+from controller.cli.lab_options import PATH, become_root, in_lab, lab_options, own_command
 from controller.cli.output.escapes import plain
 from controller.dataplane.tools import Backend
 from controller.lab.addressing import NodePlace, node_of_manifest
-from controller.lab.bringup import is_running, require_root, sweep, take_down
+from controller.lab.bringup import is_running, listen_here, sweep, take_down
 from controller.lab.lab import Lab, NotReadyError, new_settings, planned
-from controller.lab.manifests import Manifest, read_manifests
+from controller.lab.manifests import Manifest
 from controller.lab.namespaces import Namespace
+from controller.lab.processes import PATH as PATH_OF_TOOLS
 from controller.lab.processes import marks
 from controller.lab.proxy import LOCK_VARIABLE, lock_file
+from controller.lab.requirements import missing
 from controller.lab.rundir import DEFAULT_NAME, RunDir, Settings
 from controller.lab.targets import named_by
+from controller.lab.unprivileged import go_into_new, is_root
 from controller.lab.wiring import Cni
 
 
@@ -30,13 +33,14 @@ def command() -> None:
 
     \b
     Examples:
-      sudo podgate lab up -f examples/shop
-      sudo podgate lab probe
+      podgate lab up -f examples/shop
+      podgate lab probe
       export KUBECONFIG=$(podgate lab kubeconfig); kubectl get pods -A
-      sudo podgate lab exec shop/storefront -- curl -sm2 http://10.96.0.7/
-      sudo podgate lab down
+      podgate lab exec shop/storefront -- curl -sm2 http://10.96.0.7/
+      podgate lab down
 
-    Nothing of it changes this machine's own network, and `lab down` leaves nothing behind.
+    Nothing of it changes this machine's own network, and `lab down` leaves nothing behind. Without root it
+    runs in a user namespace, where the kernel allows that.
 
     Exit codes: 0 done, 1 not everything got ready, 2 error.
     """  # noqa: D301
@@ -44,6 +48,8 @@ def command() -> None:
 
 command.add_command(lab_status.command)
 command.add_command(lab_probe.command)
+for each in (lab_objects.apply, lab_objects.delete, lab_objects.logs):
+    command.add_command(each)
 
 
 @command.command()
@@ -63,7 +69,9 @@ command.add_command(lab_probe.command)
     type=PATH,
     help="Manifests to apply: a file or a folder; repeatable.",
 )
+@lab_objects.skip_option
 @click.option("--without-podgate", is_flag=True, help="No operator and no agents: nothing is enforced.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not say what to try.")
 @click.option("--within", default=60.0, show_default=True, metavar="SECONDS", help="How long pods may take.")
 @lab_options
 def up(
@@ -73,18 +81,26 @@ def up(
     cni: str,
     backend: str,
     files: tuple[Path, ...],
+    skipped: tuple[str, ...],
     within: float,
     *,
     dual_stack: bool,
     without_podgate: bool,
+    quiet: bool,
 ) -> int:
     """Start a lab. What a crashed one left behind is removed first."""
-    require_root()
+    os.environ["PATH"] = PATH_OF_TOOLS
     sweep()
     if is_running(name):
         raise CommandError(f"lab {name} is running: podgate lab down ends it, --name starts another one")
     take_down(name, run_dir)
-    manifests = [each for file in files for each in read_manifests(file)]
+    if not is_root():
+        with listen_here() as socket:
+            go_into_new(own_command(), socket.fileno())
+    lacking = missing(Backend(backend), Cni(cni))
+    if lacking:
+        raise CommandError(f"a lab with --cni {cni} --backend {backend} {lacking}")
+    manifests = lab_objects.chosen(files, skipped)
     settings = new_settings(
         name,
         cni=Cni(cni),
@@ -99,7 +115,7 @@ def up(
     except BaseException:
         take_down(name, run_dir)
         raise
-    for line in _hints(run_dir, settings):
+    for line in () if quiet else _hints(run_dir, settings):
         click.echo(line)
     return status
 
@@ -148,7 +164,6 @@ def _hints(run_dir: RunDir, settings: Settings) -> list[str]:
 @lab_options
 def down(name: str, run_dir: RunDir) -> int:
     """Remove a lab: its processes, namespaces and files, whatever state they are in."""
-    require_root()
     take_down(name, run_dir)
     return CLEAN
 
@@ -171,7 +186,7 @@ def execute(name: str, run_dir: RunDir, place: str, arguments: tuple[str, ...]) 
 
     POD is NAMESPACE/POD, or NAMESPACE/WORKLOAD for the first of its pods.
     """
-    require_root()
+    become_root(name)
     words = arguments[1:] if arguments[0] == "--" else arguments
     if not words:
         raise CommandError("lab exec POD -- COMMAND: there is no command")
@@ -198,9 +213,9 @@ def execute(name: str, run_dir: RunDir, place: str, arguments: tuple[str, ...]) 
 @command.command("add-node")
 @click.argument("node", default="")
 @lab_options
-def add_node(name: str, run_dir: RunDir, node: str) -> int:  # noqa: ARG001 - it is in the run directory
+def add_node(name: str, run_dir: RunDir, node: str) -> int:
     """Add a node, with an agent where the lab runs podgate."""
-    require_root()
+    become_root(name)
 
     async def work(lab: Lab) -> int:
         place = await lab.add_node(node)
@@ -213,9 +228,9 @@ def add_node(name: str, run_dir: RunDir, node: str) -> int:  # noqa: ARG001 - it
 @command.command("remove-node")
 @click.argument("node")
 @lab_options
-def remove_node(name: str, run_dir: RunDir, node: str) -> int:  # noqa: ARG001 - it is in the run directory
+def remove_node(name: str, run_dir: RunDir, node: str) -> int:
     """Remove a node; its pods are made anew elsewhere."""
-    require_root()
+    become_root(name)
 
     async def work(lab: Lab) -> int:
         await lab.remove_node(node)

@@ -2,6 +2,8 @@
 
 import asyncio
 import functools
+import os
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ from controller.lab.lab import Lab, NotReadyError
 from controller.lab.manifests import ManifestError
 from controller.lab.namespaces import CommandError as ToolFailure
 from controller.lab.network import LAB_NAME
+from controller.lab.processes import PATH as PATH_OF_TOOLS
 from controller.lab.rundir import DEFAULT_NAME, LabStateError, RunDir, labs_folder
 from controller.lab.targets import TargetError
+from controller.lab.unprivileged import UnprivilegedError, is_root, join
 
 PATH = click.Path(path_type=Path)
 _FAILURES = (
@@ -30,6 +34,7 @@ _FAILURES = (
     NotReadyError,
     TargetError,
     ToolFailure,
+    UnprivilegedError,
 )
 
 
@@ -49,6 +54,21 @@ def lab_options(function: Callable[..., int]) -> Callable[..., int]:
             raise CommandError(str(error)) from error
 
     return wrapped
+
+
+def become_root(lab: str) -> None:
+    """Go on as root: where this user is not, among the processes of a lab of this user's own.
+
+    Raises UnprivilegedError where there is none.
+    """
+    os.environ["PATH"] = PATH_OF_TOOLS
+    if not is_root():
+        join(lab, own_command())
+
+
+def own_command() -> list[str]:
+    """What this process was started with."""
+    return [sys.executable, *sys.orig_argv[1:]]
 
 
 def in_lab(run_dir: RunDir, work: Callable[[Lab], Coroutine[Any, Any, int]]) -> int:

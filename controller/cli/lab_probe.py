@@ -7,10 +7,9 @@ import click
 
 from controller.cli.console import Painter, wants_color
 from controller.cli.failure import CLEAN, FOUND, CommandError
-from controller.cli.lab_options import in_lab, lab_options
+from controller.cli.lab_options import become_root, in_lab, lab_options
 from controller.cli.output.probes import Probed, ProbeEnd, probes_json, probes_text
 from controller.cli.targets import parse_service
-from controller.lab.bringup import require_root
 from controller.lab.expectation import disagreements, evaluator_of
 from controller.lab.lab import Lab
 from controller.lab.pairs import PairProbe, pairs_of
@@ -20,7 +19,7 @@ from controller.lab.targets import named_by, workload_name
 
 
 @click.command("probe")
-@click.option("--from", "sources", multiple=True, metavar="END", help="Only from these. [all pods]")
+@click.option("--from", "sources", multiple=True, metavar="END", help="Only from these. [the pod network]")
 @click.option("--to", "destinations", multiple=True, metavar="END", help="Only to these. [all pods]")
 @click.option("--port", metavar="PORT[/PROTOCOL]", help="Only 80/TCP, say. [every port that listens]")
 @click.option(
@@ -32,7 +31,7 @@ from controller.lab.targets import named_by, workload_name
 @click.option("--no-color", is_flag=True, help="Never colour the output.")
 @lab_options
 def command(
-    name: str,  # noqa: ARG001 - it is in the run directory
+    name: str,
     run_dir: RunDir,
     sources: tuple[str, ...],
     destinations: tuple[str, ...],
@@ -55,7 +54,7 @@ def command(
       podgate lab probe --from shop --to data/postgres
       podgate lab probe --from payments/payment-api --to 198.51.100.7 --port 443/TCP
     """  # noqa: D301
-    require_root()
+    become_root(name)
     service = None
     if port is not None:
         protocol, number = parse_service(port)
@@ -68,7 +67,7 @@ def command(
         pairs = pairs_of(
             await lab.ends(),
             pods,
-            sources=[name for text in sources for name in named_by(text, pods, nodes)],
+            sources=[name for text in sources for name in named_by(text, pods, nodes)] or _askers(pods),
             destinations=[name for text in destinations for name in named_by(text, pods, nodes)],
             service=service,
             family=int(family),
@@ -78,6 +77,11 @@ def command(
         return await _compare(lab, found, output) if check else CLEAN
 
     return in_lab(run_dir, work)
+
+
+def _askers(pods: list[Pod]) -> list[str]:
+    """Every running pod but those on the host network, whose packets are their nodes'."""
+    return [pod.key for pod in pods if pod.addresses and not pod.has_ended and not pod.spec.host_network]
 
 
 async def _compare(lab: Lab, found: list[PairProbe], output: str) -> int:

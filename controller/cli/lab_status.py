@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import click
 
 from controller.cli.failure import CLEAN, FOUND, CommandError
-from controller.cli.lab_options import in_lab, lab_options
+from controller.cli.lab_options import become_root, in_lab, lab_options
 from controller.cli.output.escapes import plain
-from controller.lab.bringup import is_running, require_root
+from controller.lab.bringup import is_running
 from controller.lab.lab import Lab
 from controller.lab.podspec import Pod
 from controller.lab.rundir import RunDir
@@ -18,7 +18,7 @@ from controller.lab.rundir import RunDir
 @lab_options
 def command(name: str, run_dir: RunDir) -> int:
     """Show nodes, pods, processes and readiness probes; exit 1 where something is missing."""
-    require_root()
+    become_root(name)
     running = is_running(name)
     settings = run_dir.settings()
     if not running:

@@ -9,6 +9,7 @@ mangle table tell; where they do not, podgate asks. Looking must not load the le
 import re
 from pathlib import Path
 
+from controller.dataplane.families import absence
 from controller.dataplane.ruleset import TABLE
 from controller.dataplane.tools import Backend, Runner, ToolError, ToolMissingError, require, save_command
 
@@ -76,10 +77,11 @@ def _has_hint(runner: Runner, backend: Backend) -> bool:
 
 
 def _only_legacy_is_used(runner: Runner) -> bool:
-    if not any(legacy_tables(family) and _rules(runner, Backend.LEGACY, family) for family in (4, 6)):
+    families = [family for family in (4, 6) if not absence(family)]
+    if not any(legacy_tables(family) and _rules(runner, Backend.LEGACY, family) for family in families):
         return False
     try:
-        return not any(_rules(runner, Backend.NFT, family) for family in (4, 6))
+        return not any(_rules(runner, Backend.NFT, family) for family in families)
     except ToolMissingError:
         return True
     except ToolError as error:

@@ -82,6 +82,7 @@ class Contents:
     """A ruleset: who is dispatched where, to which rules, and which sets those rules ask."""
 
     def __init__(self, ruleset: Ruleset, facts: Iterable[ChainFacts]) -> None:
+        self.ruleset = ruleset
         self._family = ruleset.family
         self._facts = {each.chain.name: each for each in facts}
         self._decisions: dict[str, Decision] = {}
@@ -94,10 +95,12 @@ class Contents:
                 found[place] = (*found.get(place, ()), profile)
         return found
 
+    @cached_property
     def asked(self) -> frozenset[str]:
         """The sets that some rule asks."""
         return frozenset[str]().union(*(each.asked for each in self._facts.values()))
 
+    @cached_property
     def denying(self) -> frozenset[str]:
         """The sets that some rule asks in order to deny."""
         return frozenset[str]().union(*(each.denying for each in self._facts.values()))
@@ -140,10 +143,11 @@ class Contents:
 
 
 class FactsKept:
-    """The facts of chains that are in use."""
+    """The facts of chains, and the contents of rulesets, that are in use."""
 
     def __init__(self) -> None:
         self._kept: dict[int, ChainFacts] = {}
+        self._contents: dict[int, Contents] = {}
 
     def of(self, chain: Chain) -> ChainFacts:
         """Of one chain."""
@@ -154,7 +158,10 @@ class FactsKept:
 
     def contents(self, ruleset: Ruleset) -> Contents:
         """Of all chains of a ruleset."""
-        return Contents(ruleset, map(self.of, ruleset.chains))
+        found = self._contents.get(id(ruleset))
+        if found is None or found.ruleset is not ruleset:
+            found = self._contents[id(ruleset)] = Contents(ruleset, map(self.of, ruleset.chains))
+        return found
 
     def same_but_marks(self, old: Ruleset, new: Ruleset) -> bool:
         """Whether the chains are the same but for their marks."""
@@ -167,9 +174,13 @@ class FactsKept:
         """Whether one chain is the other, but for its marks."""
         return old is new or (old is not None and self.of(old).unmarked == self.of(new).unmarked)
 
-    def keep(self, chains: Iterable[Chain]) -> None:
-        """Forget all others."""
-        self._kept = {id(chain): self.of(chain) for chain in chains}
+    def keep(self, *rulesets: Ruleset) -> None:
+        """Forget all that is not of these."""
+        chains = {id(chain) for ruleset in rulesets for chain in ruleset.chains}
+        self._kept = {each: self._kept[each] for each in chains if each in self._kept}
+        self._contents = {
+            id(ruleset): self._contents[id(ruleset)] for ruleset in rulesets if id(ruleset) in self._contents
+        }
 
 
 def _dispatch(rule: Rule) -> tuple[Place, str] | None:

@@ -19,8 +19,23 @@ from controller.dataplane.readback import entries, read_sets, read_table
 from controller.dataplane.restore_channel import ChannelUnavailableError, RestoreChannel
 from controller.dataplane.ruleset import TABLE, AddressSet, Ruleset, SetType
 from controller.dataplane.setlink import SetLink
-from controller.dataplane.steps_text import commit_text, entries_text, entry_text, fill_text, removal_text
-from controller.dataplane.tools import Backend, Runner, ToolError, list_command, require, restore_command
+from controller.dataplane.steps_text import (
+    commit_text,
+    entries_text,
+    entry_text,
+    fill_text,
+    own_chain_names,
+    removal_text,
+)
+from controller.dataplane.tools import (
+    Backend,
+    Runner,
+    ToolError,
+    ToolMissingError,
+    list_command,
+    require,
+    restore_command,
+)
 from controller.dataplane.validity import RulesetError, is_own_set
 from controller.dataplane.words import UnreadableError
 
@@ -43,10 +58,14 @@ class KernelError(Exception):
 
 
 class Survey(Struct, frozen=True):
-    """What of ours is in the kernel, and what is wrong beside it, in words, where it leads to our chains."""
+    """What of ours is in the kernel, and what is wrong beside it, in words, where it leads to our chains.
+
+    `displaced` says where a neighbour's rule stands above our jump, and so may keep packets from us.
+    """
 
     ruleset: Ruleset
     faults: tuple[str, ...] = ()
+    displaced: tuple[str, ...] = ()
 
 
 class Detours(Struct, frozen=True):
@@ -116,13 +135,13 @@ class Kernel:
         except (ToolError, ParseError) as error:
             raise KernelError(f"IPv{self.family}: {error}") from error
         strays = (f"a rule that is not podgate's leads into its chains: {line}" for line in found.strays)
-        displaced = (
+        displaced = tuple(
             f"a foreign rule stands above podgate's in {entry.chain}"
             for entry in entries(saved)
             if not entry.first
         )
         foreign = (f"set {name} is not of podgate's making" for name in odd)
-        return Survey(Ruleset(self.family, found.chains, sets), (*strays, *displaced, *foreign))
+        return Survey(Ruleset(self.family, found.chains, sets), (*strays, *foreign), displaced)
 
     def is_alive(self) -> bool:
         """The canary: our jump and our entry chain are there, at 2 to 6 ms.
@@ -159,23 +178,37 @@ class Kernel:
         if busy:
             raise KernelError(f"IPv{self.family}: somebody else uses the sets {', '.join(busy)}")
 
-    def mend_entries(self) -> bool:
-        """Have each entry lead to us by one jump, above all foreign rules; returns whether it had to be done.
+    def own_chains(self) -> tuple[str, ...]:
+        """The names of our chains, also of those that another version made; asking creates nothing.
 
-        Which jump is right is what `read` reads, so apply first. Raises KernelError.
+        Raises KernelError, or ToolMissingError where this backend's tools are not installed.
         """
-        mended = False
+        try:
+            return own_chain_names(saved_table(self._runner, self.backend, self.family))
+        except ToolMissingError:
+            raise
+        except ToolError as error:
+            raise KernelError(f"IPv{self.family} {self.backend}: {error}") from error
+
+    def mend_entries(self, *, insisting: bool = True) -> bool:
+        """Have each entry lead to us by one jump; returns whether that passed a foreign rule above it.
+
+        Which jump is right is what `read` reads, so apply first. Without `insisting`, a foreign rule above
+        the only jump is left there. Raises KernelError.
+        """
+        passed = False
         try:
             saved = saved_table(self._runner, self.backend, self.family)
             strays = read_table(saved, self.family).strays
             for entry in entries(saved):
                 right = [line for line in entry.jumps if line not in strays]
-                if right and not (entry.first and len(entry.jumps) == 1):
+                single = len(entry.jumps) == 1
+                if right and not (single and (entry.first or not insisting)):
                     self._commit(entry_text(entry, right[0]))
-                    mended = True
+                    passed |= not entry.first
         except (ToolError, ParseError) as error:
             raise KernelError(f"IPv{self.family}: {error}") from error
-        return mended
+        return passed
 
     def exists(self) -> bool:
         """Whether the backend has the table at all; asking never creates it."""

@@ -46,7 +46,7 @@ from controller.dataplane.words import (
     read_number,
     read_protocol,
 )
-from controller.objects.addresses import BITS
+from controller.objects.addresses import BITS, format_address
 
 
 class ParseError(ValueError):
@@ -112,10 +112,14 @@ def parse_sets(text: str, family: int) -> tuple[AddressSet, ...]:
     return tuple(each.value(name, comments.get(name, ""), family) for name, each in sorted(sets.items()))
 
 
+_LINE = re.compile(r"[^\n]*\n?")
+
+
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    # Not splitlines: that also breaks lines at characters that are part of other people's comments.
-    for number, line in enumerate(text.split("\n"), 1):
-        if stripped := line.strip():
+    # Not splitlines: that also breaks lines at characters that are part of other people's comments. One by
+    # one, as a node's sets are some 100,000 lines.
+    for number, found in enumerate(_LINE.finditer(text), 1):
+        if stripped := found[0].strip():
             yield number, stripped
 
 
@@ -319,11 +323,25 @@ class _Set:
 
     def __init__(self, kind: SetType) -> None:
         self.kind = kind
-        self.entries: set[Entry] = set()
+        self._entries: set[Entry] = set()
+        self._addresses: set[int] = set()
+        """The entries that are nothing else: most of a node's, and a fifth of the memory."""
+
+    def clear(self) -> None:
+        self._entries.clear()
+        self._addresses.clear()
+
+    def add(self, text: str, family: int) -> None:
+        entry = parse_entry(text, self.kind, family)
+        if self.kind is SetType.ADDRESSES:
+            self._addresses.add(entry.address)
+        else:
+            self._entries.add(entry)
 
     def value(self, name: str, comment: str, family: int) -> AddressSet:
-        entries = tuple(format_entry(entry, family) for entry in sorted(self.entries))
-        return AddressSet(name, self.kind, entries, comment)
+        addresses = tuple(format_address(family, address) for address in sorted(self._addresses))
+        entries = tuple(format_entry(entry, family) for entry in sorted(self._entries))
+        return AddressSet(name, self.kind, addresses or entries, comment)
 
 
 def _read_set_line(verb: str, name: str, rest: list[str], family: int, sets: dict[str, _Set]) -> None:
@@ -334,9 +352,9 @@ def _read_set_line(verb: str, name: str, rest: list[str], family: int, sets: dic
         raise UnreadableError(f"set {name} is not created")
     match verb, rest:
         case "flush", []:
-            sets[name].entries.clear()
+            sets[name].clear()
         case "add", [entry] | [entry, "-exist"]:
-            sets[name].entries.add(parse_entry(entry, sets[name].kind, family))
+            sets[name].add(entry, family)
         case _:
             raise UnreadableError("only create, flush and add are read, and add without options")
 

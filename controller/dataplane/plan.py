@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct, field
 
-from controller.dataplane.chain_facts import Contents, FactsKept, Place
+from controller.dataplane.chain_facts import FactsKept, Place
 from controller.dataplane.edits import ChainEdit, chain_edits, edited
 from controller.dataplane.ruleset import AddressSet, Chain, Rule, Ruleset, SetMatch, SetType
 from controller.dataplane.words import Entry, in_order, parse_entry
@@ -76,8 +76,6 @@ class _Difference(Struct, frozen=True):
     old: Ruleset
     new: Ruleset
     kept: FactsKept
-    before: Contents
-    after: Contents
     sets: tuple[_SetChange, ...]
     appeared: frozenset[Place]
     vanished: frozenset[Place]
@@ -98,7 +96,7 @@ class Planner:
         O(chains + sets + size of what differs), O(rules) for chains that are new here.
         """
         steps = tuple(_without_empty(_steps(old, new, self._kept)))
-        self._kept.keep((*old.chains, *new.chains))
+        self._kept.keep(old, new)
         return steps
 
 
@@ -109,15 +107,18 @@ def plan(old: Ruleset, new: Ruleset) -> tuple[Step, ...]:
 
 def _steps(old: Ruleset, new: Ruleset, kept: FactsKept) -> list[Step]:
     changes = tuple(_set_changes(old, new))
-    contents = kept.contents(old)
-    asked = contents.asked()
+    asked = kept.contents(old).asked
     unseen = {change.name for change in changes} - asked
     before, after = {each.name for each in old.sets}, {each.name for each in new.sets}
     # What no rule asks yet, new or left by a change that was interrupted, is simply made right.
     fills = [FillSet(each) for each in new.sets if each.name not in before or each.name in unseen]
     orphans, obsolete = before - after - asked, (before - after) & asked
-    difference = _difference(old, new, [change for change in changes if change.name in asked], kept)
-    middle = _plain(difference) or _staged(difference, (before | after) - orphans)
+    moving = tuple(change for change in changes if change.name in asked and not _is_known(change.name))
+    if moving:
+        difference = _difference(old, new, moving, kept)
+        middle = _plain(difference) or _staged(difference, (before | after) - orphans)
+    else:
+        middle = [_commit(old, new)]
     # A pod no longer known loses everything anyway, one that becomes known had nothing: first and last.
     known = [change for change in changes if _is_known(change.name) and change.name in asked]
     return [
@@ -147,20 +148,17 @@ def advance(ruleset: Ruleset, step: Step) -> Ruleset:
     return Ruleset(ruleset.family, ruleset.chains, tuple(sets[name] for name in sorted(sets)))
 
 
-def _difference(old: Ruleset, new: Ruleset, changes: Iterable[_SetChange], kept: FactsKept) -> _Difference:
-    sets = tuple(change for change in changes if not _is_known(change.name))
-    contents = kept.contents(old), kept.contents(new)
+def _difference(old: Ruleset, new: Ruleset, sets: tuple[_SetChange, ...], kept: FactsKept) -> _Difference:
     if kept.same_but_marks(old, new):
         nowhere: frozenset[Place] = frozenset()
-        return _Difference(old, new, kept, *contents, sets, nowhere, nowhere, nowhere, fixed_changed=False)
+        return _Difference(old, new, kept, sets, nowhere, nowhere, nowhere, fixed_changed=False)
+    contents = kept.contents(old), kept.contents(new)
     before, after = (found.dispatch() for found in contents)
     common = before.keys() & after.keys()
     return _Difference(
         old=old,
         new=new,
         kept=kept,
-        before=contents[0],
-        after=contents[1],
         sets=sets,
         appeared=frozenset(after.keys() - before.keys()),
         vanished=frozenset(before.keys() - after.keys()),
@@ -189,8 +187,6 @@ def _those(entries: tuple[str, ...], some: frozenset[str]) -> tuple[str, ...]:
 
 def _plain(difference: _Difference) -> list[Step] | None:
     """A plain order of steps where one is safe; None where it is not, or cannot be seen to be."""
-    if not difference.sets:
-        return [_commit(difference.old, difference.new)]
     if difference.fixed_changed or difference.replaced or _some_set_denies(difference):
         return None
     if not difference.appeared and not difference.vanished:
@@ -210,7 +206,7 @@ def _peers_change(difference: _Difference) -> list[Step] | None:
     gaining = {_peer(entry) for change in difference.sets for entry in change.added}
     losing = {_peer(entry) for change in difference.sets for entry in change.removed}
     if gaining and losing and len(gaining | losing) > 1:
-        local = difference.after.addresses()
+        local = difference.kept.contents(difference.new).addresses()
         if gaining & local and losing & local and len((gaining | losing) & local) > 1:
             return None
     return [
@@ -333,7 +329,10 @@ def _with_sets(rule: Rule, copies: Mapping[str, str]) -> Rule:
 def _some_set_denies(difference: _Difference) -> bool:
     """Whether a set that changes is asked by a rule that does not allow: there, additions take away."""
     changing = {change.name for change in difference.sets if not _is_gate(change.name)}
-    return not changing.isdisjoint(difference.before.denying() | difference.after.denying())
+    return any(
+        not changing.isdisjoint(difference.kept.contents(each).denying)
+        for each in (difference.old, difference.new)
+    )
 
 
 def _with_marks_of(new: Ruleset, old: Ruleset, kept: FactsKept) -> Ruleset:

@@ -66,17 +66,16 @@ def read_sets(saved: str, family: int) -> tuple[tuple[AddressSet, ...], tuple[st
 
     One that nothing refers to is then made anew, or destroyed; into any other the entries it lacks are added.
     """
-    lines = saved.split("\n")
     odd: set[str] = set()
     while True:
         try:
-            sets = parse_sets("\n".join(lines), family)
+            sets = parse_sets(saved, family)
         except ParseError as error:
             name = _set_of(error.text)
             if name in odd or not name:
                 raise
             odd.add(name)
-            lines = [line for line in lines if _set_of(line) != name]
+            saved = "\n".join(line for line in saved.split("\n") if _set_of(line) != name)
         else:
             stand_ins = (AddressSet(name, SetType.ADDRESSES) for name in odd)
             return tuple(sorted((*sets, *stand_ins), key=lambda each: each.name)), tuple(sorted(odd))

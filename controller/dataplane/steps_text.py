@@ -42,6 +42,12 @@ def entries_text(verb: str, name: str, entries: Iterable[str]) -> str:
     return "".join(f"{verb} {name} {entry} -exist\n" for entry in entries)
 
 
+def own_chain_names(saved: str) -> tuple[str, ...]:
+    """The names of our chains in a saved table."""
+    declared = (line[1:].split()[0] for line in saved.splitlines() if line.startswith(":"))
+    return tuple(filter(is_own_chain, declared))
+
+
 def removal_text(saved: str) -> str:
     """One transaction that removes our chains and the jumps to them from a saved table.
 
@@ -51,9 +57,7 @@ def removal_text(saved: str) -> str:
     the very text the backend printed for it.
     """
     lines = saved.splitlines()
-    chains = [
-        line[1:].split()[0] for line in lines if line.startswith(":") and is_own_chain(line[1:].split()[0])
-    ]
+    chains = own_chain_names(saved)
     jumps = [line for line in lines if _is_foreign_jump(line, set(chains))]
     if not chains:
         return ""

@@ -188,7 +188,6 @@ class GroupMembers:
 
         Raises ResourceError for one that cannot be understood; it counts as missing then.
         """
-        self._members = None
         try:
             members = slice_members(spec)
         except ResourceError:
@@ -198,7 +197,10 @@ class GroupMembers:
         self._slices[spec.index] = members
         if spec.index == 0:
             self._count = spec.count
-        return before != (members, self._count)
+        if before == (members, self._count):
+            return False
+        self._members = None
+        return True
 
     def remove(self, index: int) -> None:
         """The slice is gone."""

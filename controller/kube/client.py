@@ -26,7 +26,7 @@ import msgspec
 from msgspec import Struct, field
 
 from controller.kube.connection import Connection
-from controller.kube.errors import Gone, MalformedAnswer, NotLeader
+from controller.kube.errors import UNDECODABLE, Gone, MalformedAnswer, NotLeader
 from controller.kube.ratelimit import WriteGate
 from controller.kube.resource import EVERYTHING, Resource, Selection
 from controller.kube.transport import JSON, Request, Transport
@@ -364,5 +364,5 @@ class _Target(Struct):
 def _decoded(request: Request, body: bytes, into: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=into)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise MalformedAnswer(str(request), str(error)) from error

@@ -150,8 +150,14 @@ class _PluginToken:
         return self._certificate
 
     async def _resolve(self) -> None:
-        self._header, self._certificate = await asyncio.to_thread(_run_plugin, self._plugin)
         self._read_at = self._clock()
+        try:
+            self._header, self._certificate = await asyncio.to_thread(_run_plugin, self._plugin)
+        except ConfigurationError as error:
+            if not (self._header or self._certificate[0]):
+                self._read_at = float("-inf")
+                raise
+            _log.warning("%s; what it gave before stays in use", error)
 
 
 def _run_plugin(plugin: PluginLogin) -> tuple[str, tuple[str, str]]:

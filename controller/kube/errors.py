@@ -20,7 +20,11 @@
 A Status is an answer of the server, `code`, `reason` and `message` are its words.
 """
 
+import msgspec
 from msgspec import Struct, field
+
+UNDECODABLE = (msgspec.DecodeError, RecursionError)
+"""What decoding JSON raises: on nonsense, and on nonsense nested thousands deep."""
 
 
 class KubeError(Exception):
@@ -124,6 +128,7 @@ class ServerError(ApiError):
     """The server failed."""
 
 
+_LONGEST_WAIT = 60
 _BY_CODE: dict[int, type[ApiError]] = {
     401: Unauthorized,
     403: Forbidden,
@@ -139,6 +144,8 @@ def api_error(request: str, status: Status, retry_after: float = 0.0) -> ApiErro
     kind = _BY_CODE.get(status.code, ServerError if status.code >= 500 else BadRequest)
     if kind is Conflict and status.reason == "AlreadyExists":
         kind = AlreadyExists
-    seconds = retry_after or (status.details.retry_after if status.details else 0)
+    asked = retry_after or (status.details.retry_after if status.details else 0)
     message = status.message or "the server gives no reason"
-    return kind(request, message, code=status.code, reason=status.reason, retry_after=float(seconds))
+    # However long the server asks for: a wait without end would be a failure of its own.
+    seconds = float(min(max(asked, 0), _LONGEST_WAIT))
+    return kind(request, message, code=status.code, reason=status.reason, retry_after=seconds)

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Raw, Struct, field
 
-from controller.kube.errors import Status
+from controller.kube.errors import UNDECODABLE, Status
 from controller.kube.store import Identity
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ def event_status(line: bytes) -> Status:
     """The Status of an ERROR event; an empty one where it holds something else."""
     try:
         return _event_status(line).object
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         return Status(message=f"an ERROR event without a Status: {error}")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import Raw
 
-from controller.kube.errors import Gone, MalformedAnswer, api_error
+from controller.kube.errors import UNDECODABLE, Gone, MalformedAnswer, api_error
 from controller.kube.events import (
     EventHead,
     EventOf,
@@ -87,7 +87,7 @@ class Mirror(Generic[T]):
     def _list_item(self, item: Raw, at: float) -> None:
         try:
             meta = item_head(item).metadata
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             self._report(Unreadable(None, "", str(error), bytes(item)), at)
             return
         if not meta.name:
@@ -108,7 +108,7 @@ class Mirror(Generic[T]):
             self.counters.events += 1
             try:
                 head = event_head(line)
-            except msgspec.DecodeError:
+            except UNDECODABLE:
                 head = _NO_EVENT
             if not self._take_event(head, line, at):
                 garbled.append(line)

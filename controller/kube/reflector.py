@@ -3,10 +3,11 @@
     Reflector[T](client, resource, wire=Wire, keep=keep, sink=sink, selection=EVERYTHING, timing=Timing())
         wire: type[W]                     the fields to decode, a msgspec Struct
         keep: (W) -> T | None             what to remember of an object; None: it is of no interest
-    await reflector.run()                 for ever; cancel it to stop. Only a failing sink ends it
+    await reflector.run()                 for ever; cancel it to stop. A failing sink ends it, and credentials
+                                          that never worked (ConfigurationError)
     reflector.restart(label_selector=...) list and watch other objects from now on; without: list again
     await reflector.wait_synced()
-    .is_synced .is_current .last_contact .last_error .counters .get(key) .items()
+    .is_synced .is_current .position .last_contact .last_error .counters .get(key) .items()
 
     Sink[T]: added(key, value, at)  changed(key, value, old, at)  removed(key, old, at)
              unreadable(Unreadable, at)  synced(at)         at: time.time() when the bytes arrived
@@ -101,6 +102,7 @@ class Reflector(Generic[T]):
         self._stream_failures = 0
         self._watch_pause = Backoff(timing.backoff, timing.backoff_cap, random)
         self._list_pause = Backoff(timing.backoff, timing.backoff_cap, random)
+        self._relist_pause = Backoff(timing.backoff, timing.backoff_cap, random)
         self._warned = ("", float("-inf"))
         self._is_worrying = False
 
@@ -118,6 +120,11 @@ class Reflector(Generic[T]):
     def is_current(self) -> bool:
         """Whether the last list is of the objects wanted now; False from `restart` to the end of its list."""
         return self.is_synced and not self._must_list
+
+    @property
+    def position(self) -> str:
+        """The resourceVersion up to which everything is known; "" before the first list."""
+        return self._mirror.position
 
     @property
     def selection(self) -> Selection:
@@ -194,7 +201,7 @@ class Reflector(Generic[T]):
         """A watch ended as watches do. Only one that ends at once, and brings nothing, makes us slower."""
         lasted = time.monotonic() - began
         if lasted >= self._timing.backoff_cap:
-            self._list_pause.reset()
+            self._relist_pause.reset()
         if lasted >= self._timing.steady:
             self._watch_pause.reset()
             return 0.0
@@ -209,7 +216,7 @@ class Reflector(Generic[T]):
         if is_hopeless or self._mirror.has_gap:
             self._must_list = True
             # A back-off of its own: lists that succeed between watches that fail must not be frequent either.
-            return self._list_pause.next()
+            return self._relist_pause.next()
         return pause
 
     async def _list(self) -> None:
@@ -228,6 +235,7 @@ class Reflector(Generic[T]):
             if not token:
                 break
         self._gone_while_listing = self._stream_failures = 0
+        self._list_pause.reset()
         self._must_list = self._restart_pending
         self._recovered()
         self._synced.set()

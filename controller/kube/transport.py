@@ -23,6 +23,7 @@ from yarl import URL
 from controller.kube.connection import Connection
 from controller.kube.credentials import Credentials
 from controller.kube.errors import (
+    UNDECODABLE,
     MalformedAnswer,
     Silent,
     Status,
@@ -170,7 +171,7 @@ async def _check(request: Request, response: aiohttp.ClientResponse) -> None:
     body = await response.read()
     try:
         status = _STATUS.decode(body)
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         status = Status(message=body[:200].decode("utf-8", "replace").strip())
     # The code of the HTTP answer counts: a proxy in between may have made it.
     known = Status(response.status, status.reason or response.reason or "", status.message, status.details)
@@ -179,7 +180,7 @@ async def _check(request: Request, response: aiohttp.ClientResponse) -> None:
 
 def _seconds(header: str) -> float:
     """Retry-After in seconds; its other form, a date, is not used by API servers."""
-    return float(header) if header.isdecimal() else 0.0
+    return float(header) if header.isdecimal() and header.isascii() else 0.0
 
 
 @contextmanager

@@ -19,8 +19,8 @@ SERVICE_BLOCKS = {4: "10.96.0.0/16", 6: "fd00:96::/112"}
 FABRIC_ADDRESSES = {4: "172.30.0.1", 6: "fd00:172:30::1"}
 """The router between the nodes, and every node's way out."""
 
-OUTSIDE_BLOCKS = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
-"""The world outside the cluster: the fabric answers at each of these documentation addresses."""
+PRIVATE_BLOCKS = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+"""Addresses of clusters. Every other one is the world outside, where the fabric answers."""
 
 _NODE_ADDRESS = {4: "172.30.0.{}", 6: "fd00:172:30::{}"}
 _POD_BLOCK = {4: "10.244.{}.0/24", 6: "fd00:244:{}::/64"}
@@ -88,6 +88,13 @@ def free_number(taken: Iterable[int]) -> int:
         if number not in used:
             return number
     raise AddressError(f"a lab has at most {MOST_NODES} nodes")
+
+
+def is_outside(address: str) -> bool:
+    """Whether an address is of the world outside the cluster."""
+    found = ipaddress.ip_address(address)
+    blocks = (ipaddress.ip_network(block) for block in PRIVATE_BLOCKS)
+    return not any(found in block for block in blocks if block.version == found.version)
 
 
 def family_of(text: str) -> int:

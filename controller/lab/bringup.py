@@ -25,6 +25,7 @@ from controller.lab.programs import (
 )
 from controller.lab.proxy import LOCK_VARIABLE, lock_file
 from controller.lab.rundir import LabStateError, RunDir, Settings, labs_folder, run_dirs
+from controller.lab.unprivileged import SOCKET_VARIABLE, is_root
 
 APISERVER = "apiserver"
 CONTROLPLANE = "controlplane"
@@ -57,19 +58,34 @@ def listen_here(port: int = 0) -> socket.socket:
     return found
 
 
+def api_sockets() -> list[socket.socket]:
+    """Where the API server is to listen: at the loopback here, and at the one outside of a user namespace.
+
+    Both at one port, which is in the kubeconfig. Raises OSError.
+    """
+    outside = os.environ.pop(SOCKET_VARIABLE, "")
+    if not outside:
+        return [listen_here()]
+    found = socket.socket(fileno=int(outside))
+    return [found, listen_here(found.getsockname()[1])]
+
+
 def bring_up(
-    run_dir: RunDir, settings: Settings, nodes: Sequence[NodePlace], listener: socket.socket
+    run_dir: RunDir, settings: Settings, nodes: Sequence[NodePlace], listeners: Sequence[socket.socket]
 ) -> None:
-    """The network and the API server. Raises BringUpError, CommandError and OSError."""
+    """The network, and the API server, which listens at these sockets.
+
+    Raises BringUpError, CommandError and OSError.
+    """
     names = Names(settings.name)
     network = Network(names, settings.cni, settings.backend)
     run_dir.create(settings)
     start(
         settings.name,
         APISERVER,
-        apiserver_argv(listener.fileno()),
+        apiserver_argv([listener.fileno() for listener in listeners]),
         run_dir.log(APISERVER),
-        descriptors=[listener.fileno()],
+        descriptors=[listener.fileno() for listener in listeners],
     )
     network.add_fabric(settings.families)
     for node in nodes:
@@ -153,7 +169,7 @@ def _swept(found: Iterable[RunDir]) -> Iterable[str]:
 
 def require_root() -> None:
     """Raises BringUpError for anybody else."""
-    if os.geteuid() != 0:
+    if not is_root():
         raise BringUpError(
             "a lab is made of network namespaces, which are root's to make: run this as root (sudo)"
         )

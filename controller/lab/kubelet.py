@@ -2,7 +2,8 @@
 
 A pod that is scheduled gets a network namespace, an address of its node's block, and a listener on each
 container port; its status says so, and its readiness probes run from the node. A pod that is deleted loses
-all of it at once: nothing in it needs a grace period. Pods on the host network answer at their node.
+all of it a moment later: nothing in it needs a longer grace period. Pods on the host network answer at their
+node.
 
 What is wanted is the last word of the API server on each pod, what runs is in `_running`; one loop brings the
 second to the first, in batches, so that nothing of a pod overlaps with its successor of the same name.
@@ -35,6 +36,8 @@ from controller.lab.wiring import Attachment
 _log = logging.getLogger(__name__)
 
 _ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - of the pod's own namespace
+_LINGER = 0.2
+"""Seconds that a deleted pod still answers, as those do that end gracefully: Services forget it meanwhile."""
 _RETRY = 1.0
 """Seconds until a pod that could not be started is tried again."""
 
@@ -107,13 +110,15 @@ class Kubelet:
         """The last word on a pod."""
         self._wanted[pod.key] = pod
         running = self._running.get(pod.key)
-        if running is None or running.pod.metadata.uid != pod.metadata.uid or not self._should_run(pod):
+        if running is None or running.pod.metadata.uid != pod.metadata.uid:
             self._touch([pod.key])
+        elif not self._should_run(pod):
+            self._touch_later(pod.key)
 
     def pod_is_gone(self, key: str) -> None:
         """A pod is no more."""
         if self._wanted.pop(key, None) is not None:
-            self._touch([key])
+            self._touch_later(key)
 
     # What runs
 
@@ -141,6 +146,9 @@ class Kubelet:
     def _touch(self, keys: Iterable[str]) -> None:
         self._dirty.update(keys)
         self._wake.set()
+
+    def _touch_later(self, key: str) -> None:
+        asyncio.get_running_loop().call_later(_LINGER, self._touch, [key])
 
     def _should_run(self, pod: Pod) -> bool:
         return pod.node in self._nodes and not pod.is_terminating and not pod.has_ended

@@ -30,8 +30,8 @@ from controller.lab.addressing import NodePlace, free_number, plan_node
 from controller.lab.bringup import (
     OPERATOR,
     agent_role,
+    api_sockets,
     bring_up,
-    listen_here,
     require_root,
     start_agent,
     start_controlplane,
@@ -114,13 +114,14 @@ class Lab:
     ) -> AsyncIterator["Lab"]:
         """A lab that stays afterwards. Raises BringUpError; what was made by then stays too."""
         require_root()
-        listener = listen_here(settings.port)
+        listeners = api_sockets()
         try:
-            settings = msgspec.structs.replace(settings, port=listener.getsockname()[1])
+            settings = msgspec.structs.replace(settings, port=listeners[0].getsockname()[1])
             places = planned(nodes, settings.families)
-            await asyncio.to_thread(bring_up, run_dir, settings, places, listener)
+            await asyncio.to_thread(bring_up, run_dir, settings, places, listeners)
         finally:
-            listener.close()
+            for listener in listeners:
+                listener.close()
         async with cls.attached(run_dir) as lab:
             start_controlplane(run_dir, settings)
             await asyncio.gather(*(register(lab.client, place) for place in places))

@@ -15,6 +15,8 @@ ADDRESS_ANNOTATION = "lab.podgate.dev/address"
 """On a pod: the address it wants, if that is free."""
 SUCCEED_ANNOTATION = "lab.podgate.dev/succeed-after"
 """On a pod: the seconds after which its containers exit with 0."""
+PROBE_PERIOD_ANNOTATION = "lab.podgate.dev/probe-period"
+"""On a pod: the seconds between its readiness probes, which Kubernetes counts in whole ones."""
 NUMBER_ANNOTATION = "lab.podgate.dev/number"
 """On a node: the number that its link to the fabric is called by."""
 
@@ -283,12 +285,20 @@ def _checks(pod: Pod) -> Iterator[ReadinessCheck]:
         # A name that the pod lacks fails for ever, as it does with kubelet; nobody listens at port 0.
         yield ReadinessCheck(
             port=port_number(pod, action.port) or 0,
-            period=probe.period_seconds or 10,
+            period=_period(pod) or probe.period_seconds or 10,
             timeout=probe.timeout_seconds or 1,
             delay=probe.initial_delay_seconds or 0,
             failures=probe.failure_threshold or 3,
             successes=probe.success_threshold or 1,
         )
+
+
+def _period(pod: Pod) -> float | None:
+    """The annotation, where it is a number."""
+    try:
+        return float(pod.annotations.get(PROBE_PERIOD_ANNOTATION, "0"))
+    except ValueError:
+        return None
 
 
 def conditions(ready: bool, since: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ answered for a good while.
 
 import asyncio
 import errno
+import resource
 import secrets
 import socket
 import struct
@@ -25,11 +26,13 @@ from controller.objects.kinds import Protocol
 PATIENCE = 0.5
 """Seconds without any answer after which all that is open counts as silent."""
 
-_BATCH = 400
+_BATCH = 2000
+_OPEN_FILES = 16384
 _ICMP = {4: (socket.IPPROTO_ICMP, 8), 6: (socket.IPPROTO_ICMPV6, 128)}
 """Protocol number, and type of an echo request."""
-_UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM})
-"""An ICMP error, or a rule that rejects, on the way or in the source itself."""
+_NO_WAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+"""A rule that rejects, in the source itself."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -58,11 +61,20 @@ async def fire(
     shots: Sequence[Shot], namespaces: Mapping[str, Namespace], patience: float = PATIENCE
 ) -> list[Outcome]:
     """The outcome of each shot, in order. Raises OSError for one that cannot even be sent."""
+    allow_open_files()
     outcomes: list[Outcome] = []
     for start in range(0, len(shots), _BATCH):
         batch = [_attempt(shot, namespaces[shot.namespace]) for shot in shots[start : start + _BATCH]]
         outcomes += await fire_together(batch, patience)
     return outcomes
+
+
+def allow_open_files() -> None:
+    """Raise this process' limit of open files: each probe in flight takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < _OPEN_FILES:
+        wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def fire_together(attempts: Sequence[Coroutine[Any, Any, None]], patience: float) -> list[Outcome]:
@@ -126,7 +138,10 @@ async def _judged(attempt: Coroutine[Any, Any, None]) -> Outcome:
     except (ConnectionRefusedError, ConnectionResetError):
         return Outcome.REFUSED
     except OSError as error:
-        if error.errno in _UNREACHABLE:
+        # A node on the way may say that it knows no way; whether it does is a matter of its settings.
+        if error.errno in _NO_WAY:
+            return Outcome.SILENT
+        if error.errno in _FORBIDDEN:
             return Outcome.REFUSED
         raise
     return Outcome.ANSWERED

@@ -18,6 +18,9 @@ from msgspec import Struct
 LAB_VARIABLE = "PODGATE_LAB"
 ROLE_VARIABLE = "PODGATE_LAB_ROLE"
 
+PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
+"""The tools of root are where others do not look."""
+
 _PROC = Path("/proc")
 _GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""

@@ -17,9 +17,10 @@ _COMMAND = "from controller.cli.main import main; main()"
 """`podgate`, by the interpreter and from the place that this one runs in."""
 
 
-def apiserver_argv(descriptor: int) -> Sequence[str]:
-    """The API server, listening on a socket that it inherits."""
-    return [sys.executable, "-m", "controller.lab.apiserver", "--fd", str(descriptor)]
+def apiserver_argv(descriptors: Sequence[int]) -> Sequence[str]:
+    """The API server, listening at sockets that it inherits."""
+    options = [word for number in descriptors for word in ("--fd", str(number))]
+    return [sys.executable, "-m", "controller.lab.apiserver", *options]
 
 
 def controlplane_argv(run_dir: RunDir) -> Sequence[str]:
@@ -33,6 +34,7 @@ def operator_argv(run_dir: RunDir) -> Sequence[str]:
         *(sys.executable, "-c", _COMMAND, "operator"),
         *("--kubeconfig", str(run_dir.kubeconfig)),
         *("--health-address", "127.0.0.1:0"),
+        *("--log-format", "text"),
     ]
 
 
@@ -45,6 +47,7 @@ def agent_argv(run_dir: RunDir, settings: Settings, node: str) -> Sequence[str]:
         *("--netns", place),
         *("--server", f"http://127.0.0.1:{NODE_PORT}"),
         *("--state-dir", str(run_dir.caches / node)),
+        *("--log-format", "text"),
     ]
 
 

@@ -11,6 +11,7 @@ from controller.dataplane.tools import Backend
 from controller.lab.wiring import Cni
 
 DEFAULT_NAME = "lab"
+LABS_VARIABLE = "PODGATE_LAB_DIR"
 
 
 class LabStateError(Exception):
@@ -76,8 +77,12 @@ class RunDir(Struct, frozen=True):
         return self.path / "probes.json"
 
     def create(self, settings: Settings) -> None:
-        """Make the directory. Raises OSError."""
-        for folder in (self.path, self.logs, self.locks, self.caches):
+        """Make the directory. Raises OSError and LabStateError."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.path.parent == labs_folder() and self.path.parent.stat().st_uid != os.geteuid():
+            raise LabStateError(f"{self.path.parent} is somebody else's: name another place with --run-dir")
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.logs, self.locks, self.caches):
             folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.settings_file, msgspec.json.format(msgspec.json.encode(settings)))
 
@@ -99,7 +104,8 @@ class RunDir(Struct, frozen=True):
 
 def labs_folder() -> Path:
     """Where the run directories of all labs are, unless one is put elsewhere."""
-    return Path(os.environ.get("PODGATE_LAB_DIR", "/run/podgate-lab"))
+    usual = "/run/podgate-lab" if os.geteuid() == 0 else f"/tmp/podgate-lab-{os.getuid()}"  # noqa: S108
+    return Path(os.environ.get(LABS_VARIABLE, usual))
 
 
 def run_dirs() -> Iterator[RunDir]:

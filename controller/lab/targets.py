@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from controller.lab.addressing import NodePlace, family_of
+from controller.lab.addressing import NodePlace, family_of, is_outside
 from controller.lab.network import Names
 from controller.lab.podspec import Pod
 from controller.lab.probing import Shot
@@ -44,11 +44,13 @@ class Ends:
                 self._ends[pod.key] = End(pod.key, place, addresses)
 
     def find(self, name: str) -> End:
-        """A pod `namespace/name`, a node, or `outside`. Raises TargetError."""
-        try:
-            return self._ends[name]
-        except KeyError:
-            raise TargetError(f"{name}: no running pod, no node (and not {OUTSIDE}) in this lab") from None
+        """A pod `namespace/name`, a node, `outside` or an address there. Raises TargetError."""
+        found = self._ends.get(name)
+        if found is None and _is_address(name) and is_outside(name):
+            return End(name, self._ends[OUTSIDE].namespace, {family_of(name): name})
+        if found is None:
+            raise TargetError(f"{name}: no running pod, no node and no outside address of this lab")
+        return found
 
     def shot(
         self, source: str, destination: str, port: int, protocol: Protocol | None, family: int = 0

@@ -14,11 +14,12 @@ from msgspec import Struct
 from controller.lab.addressing import (
     FABRIC_ADDRESSES,
     FULL,
-    OUTSIDE_BLOCKS,
-    SERVICE_BLOCKS,
+    PRIVATE_BLOCKS,
     NodePlace,
     family_of,
 )
+
+_EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
 BRIDGE_OPTIONS = "forward_delay 0 stp_state 0 mcast_snooping 0"
 
@@ -44,23 +45,20 @@ class Attachment(Struct, frozen=True):
 def fabric_lines(families: Sequence[int]) -> Iterator[str]:
     """For `ip -batch` in the fabric, before any node."""
     yield "link set lo up"
-    for block in OUTSIDE_BLOCKS:
+    for block in PRIVATE_BLOCKS:
         if family_of(block) in families:
-            yield f"route add local {block} dev lo"
+            # A Service without endpoints: no rule takes its packets, and here its clients are told.
+            yield f"route add unreachable {block}"
     for family in families:
-        # A Service without endpoints: no rule takes its packets, and here its clients are told.
-        yield f"route add unreachable {SERVICE_BLOCKS[family]}"
+        # Not in the table of local routes, which is asked before those to the nodes.
+        yield f"route add local {_EVERYTHING[family]} dev lo table main"
 
 
 def outside_rules(family: int, port: int) -> str:
     """For iptables-restore in the fabric: whatever the port, one answers for the world outside."""
-    blocks = [block for block in OUTSIDE_BLOCKS if family_of(block) == family]
-    rules = [
-        f"-A PREROUTING -d {block} -p {protocol} -j REDIRECT --to-ports {port}"
-        for block in blocks
-        for protocol in ("tcp", "udp")
-    ]
-    return batch(["*nat", *rules, "COMMIT"])
+    inside = [f"-A PREROUTING -d {block} -j RETURN" for block in PRIVATE_BLOCKS if family_of(block) == family]
+    outside = [f"-A PREROUTING -p {protocol} -j REDIRECT --to-ports {port}" for protocol in ("tcp", "udp")]
+    return batch(["*nat", *inside, *outside, "COMMIT"])
 
 
 def uplink_lines(node: NodePlace, node_namespace: str) -> Iterator[str]:
@@ -89,7 +87,9 @@ def node_lines(node: NodePlace, cni: Cni) -> Iterator[str]:
         yield f"route add {router}/{FULL[family]} dev uplink src {node.addresses[family]}"
         yield f"route add default via {router} dev uplink src {node.addresses[family]}"
     if cni is Cni.BRIDGE:
-        yield f"link add cbr0 type bridge {BRIDGE_OPTIONS}"
+        # Else it takes the lowest address of its ports, another whenever these change, and pods that remember
+        # the one before talk to nobody.
+        yield f"link add cbr0 address 0a:58:00:00:00:{node.number % 256:02x} type bridge {BRIDGE_OPTIONS}"
         for family in node.families:
             length = int(node.pod_blocks[family].partition("/")[2])
             yield address_line(node.gateways[family], length, "cbr0")
@@ -143,7 +143,7 @@ SYSCTLS: Mapping[str, object] = {
     "ipv4/conf/all/send_redirects": 0,
     "ipv4/conf/default/send_redirects": 0,
     "ipv4/icmp_ratelimit": 0,
-    "ipv4/ping_group_range": "0 2147483647",  # ICMP echo without raw sockets, which would see everybody's
+    "ipv4/ping_group_range": "0 0",  # ICMP echo without raw sockets, which would see everybody's
     "ipv6/conf/default/accept_dad": 0,
     "ipv6/conf/default/accept_ra": 0,
     "ipv6/conf/default/router_solicitations": 0,

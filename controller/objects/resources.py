@@ -196,6 +196,7 @@ class Metadata(Struct, frozen=True, rename="camel", omit_defaults=True):
 class NodePolicy(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """One node's share, under the name of the node."""
 
+    # By a factory, as a plain default would be left out in writing: an API server refuses what has no kind.
     # Default factories, for what equals a plain default is not written.
 
     api_version: str = msgspec.field(default_factory=lambda: API_VERSION)

@@ -42,6 +42,8 @@ class Census:
         """Set when everything that the first census named is known."""
         self.missing = -1
         """Objects that exist and are not known, as of the last look; -1 before the first."""
+        self.taken_at = float("-inf")
+        """The monotonic time of the last census that was complete."""
         self._client = client
         self._intake = intake
         self._metrics = metrics
@@ -55,10 +57,17 @@ class Census:
         self._asked.set()
 
     async def run(self) -> None:
-        """Take one now, then whenever asked or the clock says; what fails is tried again."""
-        pause = Backoff(first=0.2, cap=20.0)
+        """Take one now, then whenever asked or the clock says."""
         while True:
             self._asked.clear()
+            await self.take()
+            self.complete.set()
+            await self._until_asked()
+
+    async def take(self) -> None:
+        """Take one; returns when everything is known that it named. What fails is tried again."""
+        pause = Backoff(first=0.2, cap=20.0)
+        while True:
             try:
                 for source in Source:
                     await self._take(source)
@@ -66,10 +75,9 @@ class Census:
                 self._metrics.api_errors.labels("census").inc()
                 _log.warning("census failed", err=str(error))
                 await asyncio.sleep(pause.next())
-                continue
-            pause.reset()
-            self.complete.set()
-            await self._until_asked()
+            else:
+                self.taken_at = time.monotonic()
+                return
 
     async def _until_asked(self) -> None:
         try:

@@ -80,6 +80,13 @@ class Known(Struct):
     value: Value
 
 
+class Quarantine(Struct, frozen=True):
+    """A pod of which something could not be read, and what."""
+
+    uid: str
+    findings: tuple[Finding, ...]
+
+
 def arrival_of(source: Source, body: Mapping[str, Any], received: Received, *, gone: bool) -> Arrival | None:
     """An event's object, decoded; None for what has no name and so is no object. Never raises."""
     metadata = body.get("metadata")
@@ -119,8 +126,8 @@ class Intake:
     def __init__(self, changed: Callable[[Changes, float], None]) -> None:
         self.resolver = Resolver()
         self.known: dict[Source, dict[Key, Known]] = {source: {} for source in Source}
-        self.quarantined: dict[PodKey, tuple[Finding, ...]] = {}
-        """The pods of which something could not be read, and what."""
+        self.quarantined: dict[PodKey, Quarantine] = {}
+        """The pods of which something could not be read."""
         self.pods_of: Callable[[], Iterable[Pod]] = tuple
         """Every pod that could be read, for the moment when the labels of a namespace cannot."""
         self._changed = changed
@@ -225,7 +232,7 @@ class Intake:
         if pod.key != bad.key:
             self._renamed[bad.key] = pod.key
         if pod.quarantined:
-            self.quarantined[pod.key] = findings
+            self.quarantined[pod.key] = Quarantine(bad.uid, findings)
         else:
             self.quarantined.pop(pod.key, None)
         _report(findings)

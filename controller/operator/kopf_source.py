@@ -12,6 +12,7 @@ too old. Then it is started again, while leader, writer and everything known sta
 
 import asyncio
 import logging
+import math
 import random
 import threading
 import time
@@ -40,6 +41,8 @@ _STEADY = 60.0
 _STOP_TIMEOUT = 10.0
 _UNAUTHORIZED = 401
 _TALKATIVE = ("kopf.activities", "kopf._core.engines.activities", "kopf._core.reactor.running")
+_REPETITIVE = ("kopf._cogs.clients.watching", "kopf._core.reactor.observation", "kopf._cogs.clients.api")
+_MINUTE = 60.0
 _log = logger("operator.kopf")
 
 Deliver = Callable[[Arrival], None]
@@ -63,8 +66,7 @@ class KopfSource:
 
     def start(self) -> None:
         """Begin, in a thread."""
-        for name in _TALKATIVE:
-            logging.getLogger(name).setLevel(logging.ERROR)
+        _quieten()
         loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, args=(loop,), name="kopf", daemon=True)
         self._thread.start()
@@ -182,6 +184,34 @@ class _NoProgress(kopf.ProgressStorage):
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
         """As it is: the default copies it."""
         return essence
+
+
+class _Seldom(logging.Filter):
+    """One line a minute of each logger: kopf writes one for each attempt, of each kind, for hours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line is written."""
+        now = time.monotonic()
+        if now - self._said.get(record.name, -math.inf) < _MINUTE:
+            return False
+        self._said[record.name] = now
+        return True
+
+
+_SELDOM = _Seldom()
+
+
+def _quieten() -> None:
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in _REPETITIVE:
+        found = logging.getLogger(name)
+        if _SELDOM not in found.filters:
+            found.addFilter(_SELDOM)
 
 
 Tell = Callable[[Source, str | None, Mapping[str, Any]], None]

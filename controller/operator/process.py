@@ -26,11 +26,13 @@ from controller.kube.resource import PODS
 from controller.objects.kinds import Pod
 from controller.objects.wire import WirePod
 from controller.operator.census import INTERVAL, Census
+from controller.operator.freshness import catch_up
 from controller.operator.intake import Arrival, Intake, Source, keep_pod
 from controller.operator.kopf_source import KopfSource
 from controller.operator.metrics import Metrics
 from controller.operator.publication import GRACE
-from controller.operator.term import Term
+from controller.operator.reporter import ReportTiming
+from controller.operator.term import Term, TermSettings
 from controller.operator.worklist import Moment
 from controller.telemetry.health import HealthServer
 from controller.telemetry.logs import logger
@@ -56,6 +58,7 @@ class Options(Struct, frozen=True, kw_only=True):
     health_address: str = "127.0.0.1:9440"
     grace: float = GRACE
     census_interval: float = INTERVAL
+    reports: ReportTiming = ReportTiming()
 
 
 class _Always:
@@ -75,10 +78,26 @@ class Operator:
         self.health_address = ""
         """Where health is served, once it is."""
         self._options = options
+        self._identity = options.identity or own_identity()
         self._stopping = asyncio.Event()
         self._synced = asyncio.Event()
         self._term: Term | None = None
         self._broken: asyncio.Future[None]
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether everything that there was at the start is known."""
+        return self._synced.is_set()
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether a term is under way."""
+        return self._term is not None
+
+    @property
+    def is_published(self) -> bool:
+        """Whether everything was published at least once in the term that is under way."""
+        return self._term is not None and self._term.writer.all_published_at is not None
 
     def stop(self) -> None:
         """End: what is being written is finished, the lease released, and everything published stays."""
@@ -96,7 +115,7 @@ class Operator:
             pods = Reflector(client, PODS, wire=WirePod, keep=keep_pod, sink=self.intake)
             self.intake.pods_of = lambda: (pod for _, pod in pods.items())
             census = Census(client, self.intake, self.metrics, options.census_interval)
-            self._watch_figures(pods)
+            self._watch_figures(pods, census)
             health = HealthServer(
                 options.health_address,
                 {"synced": lambda: self._why_not_synced(pods, census)},
@@ -155,15 +174,19 @@ class Operator:
         if not self._options.leader_elect:
             await self._serve_term(_Always())
             return
-        await self._campaign(lease_client)
+        await self._campaign(lease_client, pods, census)
 
-    async def _campaign(self, client: ApiClient) -> None:
+    async def _campaign(self, client: ApiClient, pods: Reflector[Pod], census: Census) -> None:
         options = self._options
         async with asyncio.TaskGroup() as group:
             running: list[asyncio.Task[None]] = []
 
+            async def lead() -> None:
+                await catch_up(client, pods, census)  # the leader before may have known more than we do
+                await self._serve_term(elector)
+
             def started() -> None:
-                running.append(group.create_task(self._serve_term(elector), name="term"))
+                running.append(group.create_task(lead(), name="term"))
 
             async def stopped(why: str) -> None:
                 _log.info("the term ends", reason=why)
@@ -174,7 +197,7 @@ class Operator:
 
             elector = LeaderElector(
                 client,
-                options.identity or own_identity(),
+                self._identity,
                 namespace=options.namespace,
                 name=LEASE,
                 started=started,
@@ -187,7 +210,8 @@ class Operator:
         options = self._options
         gate = WriteGate(qps=options.qps, burst=max(1, int(options.qps)), in_flight=options.in_flight)
         async with ApiClient(options.connection, user_agent=USER_AGENT, fence=fence) as client:
-            self._term = Term(client, self.intake.resolver, gate, self.metrics, options.grace)
+            settings = TermSettings(options.grace, options.reports, self._identity)
+            self._term = Term(client, self.intake, gate, self.metrics, settings)
             try:
                 await self._term.run()
             finally:
@@ -212,7 +236,7 @@ class Operator:
             )
         return "almost"
 
-    def _watch_figures(self, pods: Reflector[Pod]) -> None:
+    def _watch_figures(self, pods: Reflector[Pod], census: Census) -> None:
         intake, watch = self.intake, self.metrics.watch
 
         def of_term(figure: Callable[[Term], float]) -> Callable[[], float]:
@@ -223,7 +247,14 @@ class Operator:
         watch("namespaces", "Namespaces known.", lambda: len(intake.known[Source.NAMESPACES]))
         watch("nodes", "Nodes known.", lambda: len(intake.known[Source.NODES]))
         watch("quarantined_pods", "Pods that cannot be read in full.", lambda: len(intake.quarantined))
-        watch("leader", "1 while this replica leads.", of_term(lambda _: 1.0))
+        watch(
+            "pods_silence_seconds",
+            "Since the API server said anything of pods.",
+            lambda: _age(pods.last_contact),
+        )
+        watch("census_age_seconds", "Since names were compared.", lambda: _age(census.taken_at))
+        watch("leader", "1 while this replica leads.", lambda: float(self.is_leading))
+        watch("published", "1 once everything was published in this term.", lambda: float(self.is_published))
         watch("groups", "Peer groups.", of_term(lambda term: len(term.publication.groups)))
         watch("group_members", "Members of all peer groups.", of_term(lambda term: term.publication.members))
         watch("slices", "PeerGroupSlices that stand.", of_term(lambda term: term.publication.slices))
@@ -238,6 +269,11 @@ class Operator:
             "Age of the oldest difference that still stands.",
             of_term(lambda term: term.publication.oldest_age(time.monotonic())),
         )
+
+
+def _age(moment: float) -> float:
+    """Seconds since a monotonic moment; NaN for one that never was."""
+    return time.monotonic() - moment if math.isfinite(moment) else math.nan
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

@@ -6,11 +6,13 @@ Nothing is taken over from an earlier term, since somebody else may have led in 
 import asyncio
 import time
 
+from msgspec import Struct
+
 from controller.engine.changes import Changes
-from controller.engine.resolve import Resolver
 from controller.kube.client import ApiClient
 from controller.kube.ratelimit import WriteGate
 from controller.kube.reflector import Reflector
+from controller.operator.intake import Intake
 from controller.operator.metrics import Metrics
 from controller.operator.own_watch import (
     NODE_POLICIES,
@@ -23,6 +25,7 @@ from controller.operator.own_watch import (
     keep_slice,
 )
 from controller.operator.publication import Publication
+from controller.operator.reporter import Reporter, ReportTiming
 from controller.operator.worklist import Moment
 from controller.operator.writer import Writer
 from controller.telemetry.logs import logger
@@ -34,14 +37,30 @@ _DRAIN = 2.0
 _log = logger("operator.term")
 
 
+class TermSettings(Struct, frozen=True):
+    """What a term is told: see `publication.GRACE`, `reporter.ReportTiming`; `identity` signs Events."""
+
+    grace: float
+    reports: ReportTiming
+    identity: str
+
+
 class Term:
     """Runs until it is cancelled. `client` is fenced: a term that is over cannot write, however late."""
 
     def __init__(
-        self, client: ApiClient, resolver: Resolver, gate: WriteGate, metrics: Metrics, grace: float
+        self, client: ApiClient, intake: Intake, gate: WriteGate, metrics: Metrics, settings: TermSettings
     ) -> None:
-        self.publication = Publication(resolver, grace)
+        self.publication = Publication(intake.resolver, settings.grace)
         self.writer = Writer(client, self.publication, gate, metrics)
+        self.reporter = Reporter(
+            client,
+            intake,
+            self.publication,
+            metrics,
+            identity=settings.identity,
+            timing=settings.reports,
+        )
         self._slices = Reflector(
             client,
             SLICES,
@@ -60,6 +79,7 @@ class Term:
     def absorb(self, changes: Changes, at: Moment) -> None:
         """The engine's results changed."""
         self.publication.absorb(changes, at)
+        self.reporter.absorb(changes)
         self.writer.wake()
 
     async def run(self) -> None:
@@ -70,6 +90,8 @@ class Term:
             await self._slices.wait_synced()
             await self._nodes.wait_synced()
             await self._compare()
+            self.reporter.begin()
+            group.create_task(self.reporter.run(), name="reports")
             await self.writer.run()
 
     async def end(self) -> None:

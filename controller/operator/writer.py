@@ -43,6 +43,7 @@ from controller.operator.publication import Kind, Publication, Step
 from controller.telemetry.logs import logger
 
 _ATTEMPTS = 5
+_DELAY = 0.2
 _LONGEST_DELAY = 60.0
 _BREATH = 0.005
 """Seconds of comparing after which others get the event loop."""
@@ -162,12 +163,14 @@ class Writer:
         self.wake()
 
     def _failed(self, step: Step, error: ApiError) -> None:
+        """The object's own fault makes that object wait, longer each time; any other makes all wait."""
         now = time.monotonic()
-        delay = min(_LONGEST_DELAY, 0.2 * 2.0 ** min(step.work.pending.failures, 20))
-        is_refused = isinstance(error, BadRequest | Forbidden)
-        if not isinstance(error, BadRequest | Conflict) and now >= self._paused_until:
+        is_own = isinstance(error, BadRequest | Conflict)
+        if not is_own and now >= self._paused_until:
             self._paused_until = now + max(self._pause.next(), error.retry_after)
-        self._publication.failed(step, now, delay, refused=is_refused)
+        delay = min(_LONGEST_DELAY, _DELAY * 2.0 ** min(step.work.pending.failures, 20)) if is_own else 0.0
+        self._publication.failed(step, now, delay, refused=isinstance(error, BadRequest | Forbidden))
+        self._metrics.api_errors.labels("write").inc()
         kind = type(error).__name__
         if now - self._said.get(kind, -math.inf) >= _LONGEST_DELAY:  # the counters have all of them
             self._said[kind] = now

@@ -1,53 +1,60 @@
 """`make bench-kernel`: what changes cost until the kernel enforces them, on a node of the design's size.
 
 110 pods, 50 policies, 1,000 peers each, IPv4, both backends in turn, in a network namespace of its own.
-Beside the changes stands one written as kube-router does it: save the whole table, edit the text, restore the
-whole table. Needs root.
+Beside each change, taking turns with it, the same state written as kube-router does it: all sets and the
+whole table, saved, edited and restored. And the memory of a process that only enforces. Needs root.
 
     sudo .venv/bin/python hack/bench/kernel.py [--rounds 30] [--json kernel.json]
+
+From the changed view to the confirmation that the last commit is in force, compiling and planning included;
+what the kernel frees afterwards is not. One change at a time, with a pause before each: on nft a commit that
+comes less than some 20 ms after one that deleted rules waits for the kernel to be done with those, which the
+rows "back to back" show.
 """
 
 import argparse
 import json
 import os
-import resource
+import pickle
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from msgspec.structs import replace
+from msgspec import Struct
 
 from controller.agent.conntrack import Conntrack
 from controller.agent.enforcer import Enforcer
-from controller.dataplane.kernel import Kernel
+from controller.dataplane.kernel import Detours, Kernel
+from controller.dataplane.restore_channel import RestoreChannel
+from controller.dataplane.ruleset import Ruleset
 from controller.dataplane.settings import Settings
-from controller.dataplane.tools import Backend, LocalRunner
-from controller.engine.resolve import Resolver
-from controller.engine.rulesets import LocalPod, NodeView, PodGroup
-from controller.objects.kinds import (
-    Cluster,
-    Namespace,
-    NetworkPolicy,
-    Peer,
-    Pod,
-    PolicyPort,
-    PolicyRule,
-    Protocol,
-)
-from controller.objects.labels import LabelSelector
+from controller.dataplane.tools import Backend, LocalRunner, restore_command
+from controller.engine.rulesets import NodeView
+from hack.bench.node import views
+from hack.bench.whole_table import WholeTable
 
-PODS, POLICIES, PEERS = 110, 50, 1000
-NODE = "node"
+PAUSE = 0.04
+"""Seconds before each change."""
+SETTINGS = Settings(gates=())
+
+
+class Row(Struct):
+    """Milliseconds, medians: ours, and written as a whole table where that was done."""
+
+    ours: float
+    whole: float | None = None
 
 
 def main() -> None:
-    """Measure both backends, alternating, and print the table."""
+    """Measure both backends, and print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -60,132 +67,150 @@ def main() -> None:
             environment = {**os.environ, "XTABLES_LOCKFILE": f"{folder}/lock"}
             command = ["unshare", "-n", sys.executable, __file__, "--inside", *sys.argv[1:]]
             raise SystemExit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603
-    figures = {backend: Bench(backend).run(options.rounds) for backend in Backend}
-    print_table(figures)
+    view, changed = views()
+    times = {backend: measure(backend, options.rounds, view, changed) for backend in Backend}
+    memory = {backend: measure_memory(backend, view, changed["peer"]) for backend in Backend}
+    print_table(times)
+    print_memory(memory)
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        found = {
+            each: {
+                "ms": {
+                    name: {"ours": row.ours, "whole table": row.whole} for name, row in times[each].items()
+                },
+                "MiB": memory[each],
+            }
+            for each in Backend
+        }
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def base_cluster() -> Cluster:
-    """Pods of 22 apps on the node; each policy admits 1,000 peers of its own to one app."""
-    pods = [
-        Pod(
-            namespace="own",
-            name=f"pod-{n}",
-            labels={"app": f"app-{n % 22}"},
-            ips=(f"10.1.0.{n + 1}",),
-            node=NODE,
-        )
-        for n in range(PODS)
-    ]
-    peers = [
-        Pod(
-            namespace="peers",
-            name=f"peer-{group}-{n}",
-            labels={"group": f"g{group}"},
-            ips=(f"10.{100 + group}.{n >> 8}.{n & 255}",),
-            node="elsewhere",
-        )
-        for group in range(POLICIES)
-        for n in range(PEERS)
-    ]
-    return Cluster(
-        namespaces=(Namespace(name="own", labels={}), Namespace(name="peers", labels={"peers": "yes"})),
-        pods=(*pods, *peers),
-        policies=tuple(map(policy, range(POLICIES))),
-    )
-
-
-def policy(number: int) -> NetworkPolicy:
-    """Three rules from one group of peers, as a policy of a real service has."""
-    peer = Peer(0, LabelSelector.of({"group": f"g{number % POLICIES}"}), LabelSelector.of({"peers": "yes"}))
-    rules = tuple(
-        PolicyRule(index, (peer,), (PolicyPort(0, Protocol.TCP, 8000 + 10 * number + index),))
-        for index in range(3)
-    )
-    selector = LabelSelector.of({"app": f"app-{number % 22}"})
-    return NetworkPolicy(namespace="own", name=f"policy-{number}", pod_selector=selector, ingress=rules)
+def measure(backend: Backend, rounds: int, view: NodeView, changed: dict[str, NodeView]) -> dict[str, Row]:
+    """All changes through one backend; the kernel is clean before and after."""
+    with closing(Bench(backend)) as bench:
+        found = bench.first_builds(max(3, rounds // 10), view)
+        for name, other in changed.items():
+            found |= bench.there_and_back(name, rounds, other, view)
+        found["peer added or removed, back to back"] = bench.back_to_back(rounds, changed["peer"], view)
+        bench.check(view)
+    return found
 
 
 class Bench:
     """One backend, in the current network namespace."""
 
     def __init__(self, backend: Backend) -> None:
-        self._runner = LocalRunner()
-        self._kernel = Kernel(4, backend, self._runner)
-        self._enforcer = Enforcer(self._kernel, Settings(gates=()), Conntrack(self._runner))
-        self._backend = backend
-        self._resolver = Resolver.of(base_cluster())
-        self._view = self._resolver.view(NODE)
+        runner = LocalRunner()
+        self._channel = RestoreChannel(restore_command(backend, 4))
+        self._kernel = Kernel(4, backend, runner, channel=self._channel)
+        self._runner = runner
+        self._enforcer = self._started()
+        self._whole = WholeTable(4, backend)
 
-    def run(self, rounds: int) -> dict[str, float]:
-        """Milliseconds, medians; the kernel is clean before and after."""
-        found = {"first full build": self._timed(lambda: self._enforcer.apply(self._view))}
-        view = self._view
-        found["peer added"], found["peer removed"] = self._alternate(rounds, _with_peer(view), view)
-        found["pod added, profile known"], found["pod removed"] = self._alternate(
-            rounds, _with_pod(view), view
-        )
-        more = self._with_policy()
-        found["policy added"], found["policy removed"] = self._alternate(max(5, rounds // 3), more, view)
-        found["agent path peak RSS MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        found["one rule, whole table saved and restored"] = self._whole_table(max(5, rounds // 3))
+    def first_builds(self, rounds: int, view: NodeView) -> dict[str, Row]:
+        """Of an agent that was just started, on a node without any rules of ours."""
+        ours: list[float] = []
+        whole: list[float] = []
+        for _ in range(rounds):
+            self._clear()
+            self._enforcer = self._started()
+            ours.append(_timed(partial(self._enforcer.apply, view)))
+            held = self._kernel.read()
+            self._clear()
+            whole.append(_timed(partial(self._whole.write, held)))
+        self._enforcer = self._started()
+        self._enforcer.apply(view)
+        return {"first full build": Row(statistics.median(ours), statistics.median(whole))}
+
+    def there_and_back(self, name: str, rounds: int, other: NodeView, view: NodeView) -> dict[str, Row]:
+        """A change and its opposite, then the same two states written as a whole.
+
+        Ours finds what it left, then, as both write the same.
+        """
+        ours: dict[str, list[float]] = {"added": [], "removed": []}
+        whole: dict[str, list[float]] = {"added": [], "removed": []}
+        for _ in range(rounds):
+            held: dict[str, Ruleset] = {}
+            for what, wanted in (("added", other), ("removed", view)):
+                ours[what].append(_timed(partial(self._enforcer.apply, wanted)))
+                held[what] = self._kernel.read()
+            for what, state in held.items():
+                whole[what].append(_timed(partial(self._whole.write, state)))
+        return {
+            f"{name} {what}": Row(statistics.median(ours[what]), statistics.median(whole[what]))
+            for what in ours
+        }
+
+    def back_to_back(self, rounds: int, other: NodeView, view: NodeView) -> Row:
+        """The time of one of many changes without a pause."""
+        begun = time.perf_counter()
+        for _ in range(rounds):
+            self._enforcer.apply(other)
+            self._enforcer.apply(view)
+        return Row((time.perf_counter() - begun) * 1000 / (2 * rounds))
+
+    def check(self, view: NodeView) -> None:
+        """Exit where the kernel does not hold the view, or where something went another way than measured."""
+        if self._enforcer.preview(view) or self._kernel.detours != Detours():
+            raise SystemExit(f"the kernel does not hold what it should, or {self._kernel.detours}")
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self._clear()
+        self._kernel.close()
+
+    def _started(self) -> Enforcer:
+        return Enforcer(self._kernel, SETTINGS, Conntrack(self._runner))
+
+    def _clear(self) -> None:
         self._kernel.clear_rules()
         self._kernel.clear_sets()
-        return found
-
-    def _alternate(self, rounds: int, other: NodeView, view: NodeView) -> tuple[float, float]:
-        there: list[float] = []
-        back: list[float] = []
-        for _ in range(rounds):
-            there.append(self._timed(lambda: self._enforcer.apply(other)))
-            back.append(self._timed(lambda: self._enforcer.apply(view)))
-        return statistics.median(there), statistics.median(back)
-
-    def _with_policy(self) -> NodeView:
-        self._resolver.put_policy(replace(policy(7), name="one-more", ingress=policy(8).ingress))
-        view = self._resolver.view(NODE)
-        self._resolver.remove_policy(("own", "one-more"))
-        groups = {ref: self._view.groups.get(ref, members) for ref, members in view.groups.items()}
-        return replace(view, groups=groups)
-
-    def _whole_table(self, rounds: int) -> float:
-        save, restore = f"iptables-{self._backend}-save", f"iptables-{self._backend}-restore"
-
-        def rewrite() -> None:
-            text = subprocess.run([save, "-t", "mangle"], capture_output=True, check=True).stdout  # noqa: S603
-            sets = subprocess.run(["ipset", "save"], capture_output=True, check=True).stdout  # noqa: S607
-            edited = text.replace(b"\nCOMMIT", b"\n-A PODGATE-D -j DROP\nCOMMIT", 1)
-            subprocess.run(["ipset", "restore", "-exist"], input=sets, check=True)  # noqa: S607
-            subprocess.run([restore], input=edited, check=True)  # noqa: S603
-
-        return statistics.median(self._timed(rewrite) for _ in range(rounds))
-
-    def _timed(self, action: Callable[[], object]) -> float:
-        started = time.perf_counter()
-        action()
-        return (time.perf_counter() - started) * 1000
 
 
-def _with_peer(view: NodeView) -> NodeView:
-    group = min(view.groups)
-    return replace(view, groups={**view.groups, group: view.groups[group] | {"10.99.9.9"}})
+def measure_memory(backend: Backend, view: NodeView, other: NodeView) -> dict[str, float]:
+    """MiB of a process of its own, in a namespace of its own."""
+    with tempfile.NamedTemporaryFile() as file:
+        pickle.dump((other, view), file)
+        file.flush()
+        script = str(Path(__file__).with_name("memory.py"))
+        command = ["unshare", "-n", sys.executable, script, file.name, str(backend)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
-def _with_pod(view: NodeView) -> NodeView:
-    replica: LocalPod = view.pods[0]
-    pod = replace(replica, name="one-more", ips=("10.1.0.200",))
-    groups: dict[PodGroup, frozenset[str]] = dict(view.groups)
-    return replace(
-        view, pods=tuple(sorted((*view.pods, pod))), groups=groups, known=(*view.known, "10.1.0.200")
-    )
+def _timed(action: Callable[[], object]) -> float:
+    """Milliseconds."""
+    time.sleep(PAUSE)
+    started = time.perf_counter()
+    action()
+    return (time.perf_counter() - started) * 1000
 
 
-def print_table(figures: dict[Backend, dict[str, float]]) -> None:
+def print_table(times: dict[Backend, dict[str, Row]]) -> None:
     """Markdown, a row a change."""
-    print("| change (ms until the kernel has it) | nft | legacy |\n|---|---:|---:|")
-    for name in figures[Backend.NFT]:
-        print(f"| {name} | " + " | ".join(f"{figures[backend][name]:.1f}" for backend in Backend) + " |")
+    print(
+        "| ms until the kernel enforces it |",
+        " | ".join(f"{each} | whole table | ratio" for each in times),
+        "|",
+    )
+    print("|---|" + "---:|---:|---:|" * len(times))
+    for name in times[Backend.NFT]:
+        print(f"| {name} | " + " | ".join(_cells(each[name]) for each in times.values()) + " |")
+
+
+def _cells(row: Row) -> str:
+    if row.whole is None:
+        return f"{row.ours:.2f} | |"
+    return f"{row.ours:.2f} | {row.whole:.0f} | {row.whole / row.ours:.0f}x"
+
+
+def print_memory(memory: dict[Backend, dict[str, float]]) -> None:
+    """Markdown, a row a figure."""
+    print("\n| MiB of a process that enforces, alone |", " | ".join(memory), "|")
+    print("|---|" + "---:|" * len(memory))
+    for name in memory[Backend.NFT]:
+        print(f"| {name} | " + " | ".join(f"{each[name]:.1f}" for each in memory.values()) + " |")
 
 
 if __name__ == "__main__":

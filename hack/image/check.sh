@@ -14,6 +14,7 @@ readonly FOLDER=$PWD/build/image
 readonly IMAGE=localhost/podgate:check
 readonly CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
 readonly NAMESPACE=podgate-image-$$
+readonly TOKEN=/var/run/secrets/kubernetes.io/serviceaccount/token
 readonly IDENTITY="
 import os, re
 status = open('/proc/self/status').read()
@@ -33,6 +34,8 @@ main() {
     for backend in nft legacy; do
         check_rules "$backend"
     done
+    check_process operator 9440
+    check_process agent 9441 --user 0:0 --cap-add NET_ADMIN --cap-add NET_RAW --env NODE_NAME=node-b
     state_size
 }
 
@@ -105,7 +108,15 @@ revision() {
 
 # A container as the manifests ask for it; the limits are set because a machine may not let podman raise them.
 run() {
-    engine run --rm --runtime runc --read-only --read-only-tmpfs=false --cap-drop all \
+    contained --rm "$@"
+}
+
+run_named() {
+    contained --detach --name "$@" >/dev/null
+}
+
+contained() {
+    engine run --runtime runc --read-only --read-only-tmpfs=false --cap-drop all \
         --security-opt no-new-privileges --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 "$@"
 }
 
@@ -121,23 +132,62 @@ check_identity() {
 
 # Programme, compare and remove the rules of a node; the host's own tools look that they came and went.
 check_rules() {
-    local backend=$1 lock=$FOLDER/xtables.lock
+    local backend=$1 lock=$FOLDER/xtables.lock state=$FOLDER/state
     touch "$lock"
+    mkdir -p "$state"
+    touch "$state/last-good.json"
     ip netns add "$NAMESPACE"
     trap 'ip netns delete "$NAMESPACE"' EXIT
     local as_agent=(run --network "ns:/run/netns/$NAMESPACE" --user 0:0 --cap-add NET_ADMIN --cap-add NET_RAW
-        --volume "$lock:/run/xtables.lock" --volume "$PWD/examples:/examples:ro" "$IMAGE")
+        --volume "$lock:/run/xtables.lock" --volume "$state:/var/lib/podgate"
+        --volume "$PWD/examples:/examples:ro" "$IMAGE")
     local what=(--backend "$backend" --filename /examples/shop --node node-b)
 
     "${as_agent[@]}" apply "${what[@]}" 2>&1 | sed 's/^/image:   /' >&2
     (($(ours "$backend") > 100)) || fail "apply on $backend left $(ours "$backend") lines of podgate's in the kernel"
     "${as_agent[@]}" verify "${what[@]}" >/dev/null || fail "verify finds drift after apply on $backend"
     say "$backend: $(ours "$backend") lines of podgate's in the kernel, as verify says they should be"
-    "${as_agent[@]}" cleanup 2>/dev/null
+    "${as_agent[@]}" cleanup --state-dir /var/lib/podgate 2>&1 | sed 's/^/image:   /' >&2
     (($(ours "$backend") == 0)) || fail "cleanup on $backend left $(ours "$backend") lines of podgate's"
+    [[ -z $(ls -A "$state") ]] || fail "cleanup on $backend left $(ls -A "$state") in the state's folder"
     say "$backend: cleanup left nothing"
     ip netns delete "$NAMESPACE"
     trap - EXIT
+}
+
+# The long-running verbs, as process 1 and without an API server: alive, and gone at the first SIGTERM.
+check_process() {
+    local verb=$1 port=$2 name=$NAMESPACE-$1 code
+    shift 2
+    echo token >"$FOLDER/token"
+    touch "$FOLDER/xtables.lock"
+    ip netns add "$NAMESPACE"
+    ip -netns "$NAMESPACE" link set lo up
+    trap 'engine rm --force "$NAMESPACE-operator" "$NAMESPACE-agent" >/dev/null 2>&1; ip netns delete "$NAMESPACE"' EXIT
+    # The token lies below /run, where the manifests mount a writable folder first: /var/run is a link.
+    run_named "$name" --network "ns:/run/netns/$NAMESPACE" --tmpfs /run --tmpfs /tmp \
+        --volume "$FOLDER/token:$TOKEN:ro" --volume "$FOLDER/xtables.lock:/run/xtables.lock" "$@" \
+        "$IMAGE" "$verb" --server http://127.0.0.1:1 --token-file "$TOKEN"
+    for ((SECONDS = 0; SECONDS < 30; )); do
+        ! alive "$port" || break
+        sleep 0.2
+    done
+    alive "$port" || fail "$verb does not answer on port $port: $(engine logs "$name" 2>&1 | tail -n 5)"
+    SECONDS=0
+    engine stop --time 10 "$name" >/dev/null
+    code=$(engine inspect --format '{{.State.ExitCode}}' "$name")
+    ((code == 0)) || fail "$verb ends with $code at SIGTERM: $(engine logs "$name" 2>&1 | tail -n 5)"
+    engine rm "$name" >/dev/null
+    ip netns delete "$NAMESPACE"
+    trap - EXIT
+    say "$verb: alive, and ended within $((SECONDS + 1)) s of SIGTERM"
+}
+
+alive() {
+    ip netns exec "$NAMESPACE" bash -c "
+        exec 3<>/dev/tcp/127.0.0.1/$1
+        printf 'GET /livez HTTP/1.0\r\n\r\n' >&3
+        grep -q '200 OK' <&3" 2>/dev/null
 }
 
 ours() {

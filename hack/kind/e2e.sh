@@ -37,7 +37,7 @@ main() {
     cluster --namespace "$SYSTEM" wait --for=delete pod --selector app.kubernetes.io/component=agent --timeout=60s
     cluster apply --kustomize manifests/cleanup
     cluster --namespace "$SYSTEM" rollout status daemonset/podgate-cleanup --timeout=120s
-    cluster delete --kustomize manifests/cleanup
+    cluster delete --kustomize manifests/cleanup --ignore-not-found
     cluster delete --kustomize manifests/overlays/kind --ignore-not-found
     local node
     for node in $(nodes); do

@@ -10,7 +10,6 @@ the node. One process does it all: sockets of every place belong to one event lo
 """
 
 import contextlib
-import resource
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Self
 from controller.dataplane.ruleset import Ruleset
 from controller.dataplane.tools import Backend
 from controller.lab.namespaces import Command, run_all
-from controller.lab.probing import Outcome
+from controller.lab.probing import Outcome, allow_open_files
 from controller.lab.wiring import BRIDGE_SYSCTLS, SYSCTLS, impatience
 from controller.objects.addresses import parse_cidr
 from controller.objects.kinds import Protocol
@@ -43,7 +42,6 @@ from tests.kernel.wiring import (
     plan,
 )
 
-_OPEN_FILES = 16384
 _LINKS_UP = 5.0
 
 
@@ -61,7 +59,7 @@ class Lab:
         self._blocks = [parse_cidr(block) for block in OUTSIDE_BLOCKS]
 
     def __enter__(self) -> Self:
-        _allow_open_files()
+        allow_open_files()
         with self._leaving:
             folder = Path(self._leaving.enter_context(tempfile.TemporaryDirectory(prefix="pglab-")))
             self._leaving.enter_context(self._namespaces)
@@ -214,11 +212,3 @@ class Lab:
 def _places(lab: Plan) -> dict[str, Mapping[int, str]]:
     nodes = {node.name: node.addresses for node in lab.nodes}
     return nodes | {pod.name: pod.addresses for pod in lab.pods}
-
-
-def _allow_open_files() -> None:
-    """Each probe in flight takes a socket or two."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < _OPEN_FILES:
-        wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -69,8 +69,8 @@ def test_foreign_rules_that_come_later_stay_where_they_are(host: Host) -> None:
 
 
 OURS = (
-    "-A FORWARD -m comment --comment podgate -j PODGATE",
-    "-A INPUT -m comment --comment podgate -j PODGATE-IN",
+    "-A FORWARD -j PODGATE",
+    "-A INPUT -j PODGATE-IN",
     *(f"{verb} pg{family}-" for verb in ("create", "add") for family in (4, 6)),
 )
 """How lines of ours begin, and of nobody else; chains of others may begin with our name."""

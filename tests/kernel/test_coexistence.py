@@ -84,7 +84,8 @@ def assert_ours_are_complete(node: NodeEnforcement) -> None:
     drift = {drift.text for drift in node.verify(SHOP.view())}
     assert drift <= {"a foreign rule stands above podgate's in FORWARD"}
     applied(node.repair(SHOP.view()))
-    assert node.verify(SHOP.view()) == []
+    # The firewall put its rules on top so often that it is not contradicted each time any more.
+    assert [drift for drift in node.verify(SHOP.view()) if not drift.deferred] == []
 
 
 def assert_theirs_are_complete(host: Host, proxy: Account, firewall: Account, stranger: Account) -> None:

@@ -263,7 +263,7 @@ def sets(text: str) -> Damage:
     )
 
 
-JUMP = "FORWARD -m comment --comment podgate -j PODGATE"
+JUMP = "FORWARD -j PODGATE"
 
 DRIFT: dict[str, tuple[Damage, str]] = {
     "the table is flushed": (damage("-F"), "chain FORWARD is missing"),
@@ -441,7 +441,7 @@ def test_the_canary_is_not_fooled_by_words_in_foreign_comments(host: Host) -> No
     applied(node.apply(SHOP.view()))
     host.iptables('-A FORWARD -m comment --comment "PODGATE was here: -j PODGATE" -j ACCEPT')
 
-    host.iptables("-D FORWARD -m comment --comment podgate -j PODGATE")
+    host.iptables("-D FORWARD -j PODGATE")
 
     assert not node.is_alive()
 

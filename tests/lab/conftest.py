@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from itertools import count, product
 
 import pytest
@@ -19,15 +20,16 @@ from tests.lab.world import World
 _numbers = count(1)
 
 
-@pytest.fixture(scope="session", params=product(Cni, Backend), ids="-".join)
-def run_dir(request: pytest.FixtureRequest) -> Iterator[RunDir]:
-    """The run directory of a lab of three nodes, dual stack, without podgate."""
-    cni, backend = request.param
+@contextmanager
+def started(cni: Cni, backend: Backend, *, with_podgate: bool) -> Iterator[RunDir]:
+    """The run directory of a lab of three nodes, dual stack."""
     lacking = missing(backend, cni)
     if lacking:
         pytest.skip(lacking)
-    name = f"t{os.getpid()}{cni}{backend}"
-    settings = new_settings(name, cni=cni, dual_stack=True, backend=backend, with_podgate=False, owned=True)
+    name = f"t{os.getpid()}x{next(_numbers)}"
+    settings = new_settings(
+        name, cni=cni, dual_stack=True, backend=backend, with_podgate=with_podgate, owned=True
+    )
     found = RunDir(labs_folder() / name)
 
     async def start() -> None:
@@ -39,6 +41,13 @@ def run_dir(request: pytest.FixtureRequest) -> Iterator[RunDir]:
         yield found
     finally:
         take_down(name, found)
+
+
+@pytest.fixture(scope="module", params=product(Cni, Backend), ids="-".join)
+def run_dir(request: pytest.FixtureRequest) -> Iterator[RunDir]:
+    """A lab without podgate: no rules but those of Services."""
+    with started(*request.param, with_podgate=False) as found:
+        yield found
 
 
 @pytest.fixture

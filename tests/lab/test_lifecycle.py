@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -41,6 +42,7 @@ spec:
     spec: {containers: [{name: web, image: x, ports: [{containerPort: 80}]}]}
 """
 
+_PROGRAM = "from controller.cli.main import main; main()"
 _numbers = count(1)
 
 
@@ -59,8 +61,7 @@ class Command:
 
     def argv(self, *arguments: str, options: bool = True) -> list[str]:
         place = ["--name", self.name, "--run-dir", str(self.run_dir.path)] if options else []
-        program = "from controller.cli.main import main; main()"
-        return [sys.executable, "-c", program, "lab", arguments[0], *place, *arguments[1:]]
+        return [sys.executable, "-c", _PROGRAM, "lab", arguments[0], *place, *arguments[1:]]
 
     def left(self) -> list[str]:
         """What there is of it: namespaces, processes, mounts, files."""
@@ -244,3 +245,54 @@ def test_down_without_a_lab_is_no_error(lab: Command) -> None:
 
 def test_a_name_with_a_dash_is_refused(lab: Command) -> None:
     assert "up to 20 of a-z and 0-9" in lab("up", "--name", "a-b", code=2, options=False)
+
+
+NOBODY = 65534
+_SYSTEM_PYTHON = f"/usr/bin/python3.{sys.version_info.minor}"
+"""The interpreter of the tests may be where nobody else can read it."""
+
+
+def as_nobody(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python as a user without rights, who finds the packages of this one."""
+    return subprocess.run(
+        [_SYSTEM_PYTHON, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        user=NOBODY,
+        group=NOBODY,
+        cwd="/",
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(filter(None, sys.path)), "HOME": "/nonexistent"},
+    )
+
+
+def nobody_cannot() -> str:
+    """Why no lab can be had without root; "" where it can."""
+    if not Path(_SYSTEM_PYTHON).exists():
+        return f"needs {_SYSTEM_PYTHON}"
+    done = as_nobody("from controller.lab.unprivileged import hindrance; print(hindrance())")
+    return done.stdout.strip() if done.returncode == 0 else "another user cannot read the packages"
+
+
+@pytest.fixture
+def readable() -> Iterator[Path]:
+    """A folder that everybody can read, which those of pytest are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_without_root_a_lab_runs_in_a_user_namespace(lab: Command, readable: Path) -> None:
+    reason = nobody_cannot()
+    if reason:
+        pytest.skip(reason)
+    shop = readable / "shop.yaml"
+    shop.write_text(SHOP)
+    texts = []
+    for verb in (["up", "-q", "--nodes", "1", "-f", str(shop)], ["probe", "--check"], ["down"]):
+        done = as_nobody(_PROGRAM, "lab", verb[0], "--name", lab.name, *verb[1:])
+        texts.append(done.stdout + done.stderr)
+
+    assert "2 pods after" in texts[0]
+    assert "2 probes: 2 allowed\nall as the policies say" in texts[1]
+    assert (texts[2], processes_of(lab.name)) == ("", [])

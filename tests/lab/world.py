@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from controller.lab.lab import Lab
 from controller.lab.podspec import Pod
-from controller.lab.probing import Outcome
+from controller.lab.probing import Outcome, Shot
 from controller.objects.kinds import Protocol
 
 T = TypeVar("T")
@@ -21,6 +21,7 @@ class World:
     def __init__(self, lab: Lab, namespace: str) -> None:
         self.lab = lab
         self.namespace = namespace
+        self._seen: list[Pod] = []
         self._object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
 
     async def open(self) -> None:
@@ -40,15 +41,32 @@ class World:
             [{**each, "metadata": {"namespace": self.namespace, **each["metadata"]}} for each in manifests]
         )
 
+    async def delete(self, *manifests: Mapping[str, Any]) -> None:
+        await self.lab.delete(
+            [{**each, "metadata": {"namespace": self.namespace, **each["metadata"]}} for each in manifests]
+        )
+
+    async def label(self, **labels: str) -> None:
+        """Label the namespace."""
+        metadata = {"name": self.namespace, "labels": labels}
+        await self.lab.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}])
+
     async def ready(self, *manifests: Mapping[str, Any]) -> list[Pod]:
         """The pods, once all of what was applied is there."""
         await self.apply(*manifests)
         await self.lab.wait_ready(WITHIN)
         return await self.pods()
 
+    def shot(self, source: str, destination: str, port: int) -> Shot:
+        """A packet between pods that `pods` has seen, without asking the API server."""
+        addresses = {each.metadata.name: each.addresses[0] for each in self._seen}
+        place = self.lab.names.pod(self.namespace, source)
+        return Shot(place, addresses[source], addresses[destination], port)
+
     async def pods(self) -> list[Pod]:
         found = [pod for pod in await self.lab.pods() if pod.metadata.namespace == self.namespace]
-        return sorted(found, key=lambda pod: pod.key)
+        self._seen = sorted(found, key=lambda pod: pod.key)
+        return self._seen
 
     async def reaches(
         self, source: str, destination: str, port: int, protocol: Protocol = Protocol.TCP, family: int = 0

@@ -23,6 +23,10 @@ VERDICTS: Mapping[Outcome, str] = {
 """What people call it: a packet that nobody answers was denied, as long as somebody listens there."""
 
 _GAP = 3
+_DENIED = 3
+"""Its column."""
+_FEW = 4
+"""Pairs of which a list says more than a grid."""
 
 
 class ProbeEnd(Struct, frozen=True, order=True):
@@ -83,7 +87,9 @@ def probes_text(probed: Sequence[Probed], painter: Painter, width: int, *, ascii
     cells: dict[tuple[tuple[str, str], tuple[str, str]], _Cell] = defaultdict(_Cell)
     for each in probed:
         cells[_party(each.source), _party(each.destination)].services[each.service][each.outcome] += 1
-    lines = [*_grid(cells, painter, width, ascii_only=ascii_only), *_list(cells, painter), *_counts(probed)]
+    few = len(cells) <= _FEW
+    grid = () if few else _grid(cells, painter, width, ascii_only=ascii_only)
+    lines = [*grid, *_list(cells, painter, every=few), *_counts(probed)]
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
@@ -105,7 +111,7 @@ def _grid(cells: _Cells, painter: Painter, width: int, *, ascii_only: bool) -> I
         return
     marks = _ASCII if ascii_only else _UNICODE
     legend = "   ".join(f"{mark} {name}" for name, mark in marks.items())
-    yield painter.faint(f"row to column, by real packets: {legend}")
+    yield painter.faint(f"row to column: {legend}   \\ itself")
     yield ""
     heads = (str(numbers[column]).rjust(size) for column, size in zip(columns, widths, strict=True))
     yield painter.strong(" " * indent + "".join(heads))
@@ -123,8 +129,8 @@ def _grid(cells: _Cells, painter: Painter, width: int, *, ascii_only: bool) -> I
     yield ""
 
 
-_UNICODE = {"every port": "✓", "some, listed below": "+", "denied": "·", "refused": "x"}
-_ASCII = {"every port": "*", "some, listed below": "+", "denied": ".", "refused": "x"}
+_UNICODE = {"answers": "✓", "some ports": "+", "denied": "·", "refused": "x"}
+_ASCII = {"answers": "*", "some ports": "+", "denied": ".", "refused": "x"}
 
 
 def _mark(cell: _Cell | None, marks: Mapping[str, str], painter: Painter, *, itself: bool) -> str:
@@ -132,37 +138,38 @@ def _mark(cell: _Cell | None, marks: Mapping[str, str], painter: Painter, *, its
         return painter.faint("\\") if itself else " "
     outcomes = cell.outcomes()
     if outcomes == {Outcome.ANSWERED}:
-        return painter.good(marks["every port"])
+        return painter.good(marks["answers"])
     if Outcome.ANSWERED in outcomes:
-        return painter.middling(marks["some, listed below"])
+        return painter.middling(marks["some ports"])
     if Outcome.REFUSED in outcomes:
         return painter.bad(marks["refused"])
     return painter.faint(marks["denied"])
 
 
-def _list(cells: _Cells, painter: Painter) -> Iterator[str]:
-    """A line for each pair of parties of which the grid does not say all."""
-    rows = [
-        (_title(source), _title(destination), allowed, refused)
+def _list(cells: _Cells, painter: Painter, *, every: bool) -> Iterator[str]:
+    """A line for each pair of parties of which the grid does not say all, or for `every` pair."""
+    shown = [
+        (_title(source), _title(destination), *(" ".join(cell.having(outcome)) for outcome in VERDICTS))
         for (source, destination), cell in sorted(cells.items())
-        for allowed, refused in [(_words(cell, Outcome.ANSWERED), _words(cell, Outcome.REFUSED))]
-        if refused or (allowed and cell.outcomes() != {Outcome.ANSWERED})
+        if every or cell.outcomes() not in ({Outcome.ANSWERED}, {Outcome.SILENT})
     ]
-    if not rows:
+    if not shown:
         return
-    heads = ("FROM", "TO", "ALLOWED", "REFUSED")[: 4 if any(row[3] for row in rows) else 3]
-    sizes = [max(len(row[place]) for row in [heads, *rows]) + _GAP for place in range(len(heads))]
-    yield painter.strong("".join(map(str.ljust, heads, sizes)))
+    heads = ("FROM", "TO", *(verdict.upper() for verdict in VERDICTS.values()))
+    # What is denied is all the rest; it needs a column only where there is no grid.
+    places = [place for place in range(5) if place != _DENIED or every]
+    rows = [tuple(row[place] for place in places) for row in (heads, *shown)]
+    used = [place for place, column in enumerate(zip(*rows[1:], strict=True)) if any(column)]
+    sizes = [max(len(row[place]) for row in rows) + _GAP for place in used]
     before = ""
-    for row in rows:
-        shown = ("" if row[0] == before else row[0], *row[1 : len(heads)])
-        yield "".join(map(str.ljust, shown, sizes))
+    for number, row in enumerate(rows):
+        cells_shown = [row[place] for place in used]
+        if row[0] == before:
+            cells_shown[0] = ""
         before = row[0]
+        line = "".join(map(str.ljust, cells_shown, sizes)).rstrip()
+        yield line if number else painter.strong(line)
     yield ""
-
-
-def _words(cell: _Cell, outcome: Outcome) -> str:
-    return " ".join(cell.having(outcome))
 
 
 def _counts(probed: Sequence[Probed]) -> Iterator[str]:

@@ -163,7 +163,7 @@ class Access:
                     rule.namespace,
                     any(single.allows(*request) for request in done),
                 )
-                for rule in self._rules_for(user)
+                for rule in self._rules_for(User(user.name, (*user.groups, _AUTHENTICATED)))
                 for verb, group, resource, single in rule.split()
             }
         )

@@ -3,9 +3,11 @@
 import secrets
 
 from controller.lab.apiserver.access import Access, service_account
+from controller.lab.apiserver.builtin_schemas import DELETE_OPTIONS
 from controller.lab.apiserver.kinds import Kind
 from controller.lab.apiserver.paths import Target
-from controller.lab.apiserver.status import no_such_path
+from controller.lab.apiserver.schemas import check
+from controller.lab.apiserver.status import invalid, no_such_path
 from controller.lab.apiserver.store import Object, Record
 from controller.lab.apiserver.writes import Options, Writer
 
@@ -26,7 +28,11 @@ class Actions:
                 self._writer.bind(kind, record, body)
                 return _SUCCESS
             case ("pods", "eviction"):
-                self._writer.delete(kind, record, body.get("deleteOptions") or {}, Options())
+                options = body.get("deleteOptions") or {}
+                causes = check(options, DELETE_OPTIONS, "deleteOptions")
+                if causes:
+                    raise invalid("policy", "Eviction", record.name, causes)
+                self._writer.delete(kind, record, options, Options())
                 return _SUCCESS
             case ("serviceaccounts", "token"):
                 return self._token(record, body)

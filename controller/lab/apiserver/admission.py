@@ -5,7 +5,7 @@ from typing import Any
 
 from controller.lab.apiserver import crds, schemas
 from controller.lab.apiserver.addresses import ServiceAddresses
-from controller.lab.apiserver.builtin_schemas import NETWORK_POLICY, TYPES
+from controller.lab.apiserver.builtin_schemas import METADATA, NETWORK_POLICY, TYPES
 from controller.lab.apiserver.kinds import CRDS, NAMESPACES, RBAC_GROUP, Kind
 from controller.lab.apiserver.status import Cause, bad_request, invalid
 from controller.lab.apiserver.store import Object
@@ -32,8 +32,6 @@ class Admission:
     def admit(self, kind: Kind, value: Object, old: Object | None, *, strict: bool) -> None:
         """Default an object in place. Raises ApiError 400 (strict, unknown field) and 422."""
         _check_metadata(kind, value)
-        if kind.key in TYPES:
-            _check(kind, value, TYPES[kind.key])
         if kind.schema is not None:
             _fit(kind, value, kind.schema, strict=strict)
         match kind.key:
@@ -58,6 +56,18 @@ class Admission:
         """An object is gone: what it held is free again."""
         if kind.key == SERVICES:
             self._addresses.release(value)
+
+
+def check_types(kind: Kind, value: Object) -> None:
+    """Refuse what cannot be worked on: of an object, whole or applied in part. Raises ApiError 422."""
+    causes = [
+        cause
+        for schema in (METADATA, TYPES.get(kind.key))
+        if schema is not None
+        for cause in schemas.check(value, schema, root=False)
+    ]
+    if causes:
+        raise invalid(kind.group, kind.name, "", causes)
 
 
 def _check_metadata(kind: Kind, value: Object) -> None:

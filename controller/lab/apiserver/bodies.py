@@ -6,7 +6,9 @@ import yaml
 from aiohttp import web
 from msgspec import DecodeError
 
-from controller.lab.apiserver.status import ApiError, bad_request
+from controller.lab.apiserver.builtin_schemas import DELETE_OPTIONS
+from controller.lab.apiserver.schemas import check
+from controller.lab.apiserver.status import ApiError, bad_request, invalid
 from controller.lab.apiserver.store import Object, Record, decode_json, encode_json
 from controller.lab.apiserver.wire import Form
 
@@ -20,12 +22,17 @@ async def read_object(request: web.Request) -> Object:
     body = await read_body(request)
     if not isinstance(body, dict):
         raise bad_request("the body of the request is no object")
+    if not isinstance(body.get("metadata") or {}, dict):
+        raise bad_request("metadata is no object")
     return body
 
 
 async def read_delete_options(request: web.Request) -> Object:
     """DeleteOptions, which may be missing; the query may say the grace period too. Raises ApiError."""
     body = await read_object(request) if request.body_exists and await request.read() else {}
+    causes = check(body, DELETE_OPTIONS)
+    if causes:
+        raise invalid("meta.k8s.io", "DeleteOptions", "", causes)
     grace = request.query.get("gracePeriodSeconds")
     if grace is not None and grace.isdecimal():
         body["gracePeriodSeconds"] = int(grace)

@@ -19,7 +19,7 @@ def _mapping(**fields: Schema) -> Schema:
 
 
 def _list(items: Schema) -> Schema:
-    return {"type": "array", "nullable": True, "items": items}
+    return {"type": "array", "nullable": True, "items": {**items, "nullable": False}}
 
 
 _EXPRESSION: Schema = {"properties": {"key": {}, "operator": {}, "values": _ANYTHING}}
@@ -52,9 +52,10 @@ NETWORK_POLICY: Schema = {
 }
 
 _TEXT: Schema = {"type": "string", "nullable": True}
+_NUMBER: Schema = {"type": "integer", "nullable": True}
 _TEXTS = _list({"type": "string"})
 _PORTS = _list(_mapping(protocol=_TEXT))
-_CONTAINERS = _list({**_mapping(ports=_PORTS), "nullable": False})
+_CONTAINERS = _list(_mapping(ports=_PORTS))
 _ROLE = _mapping(
     rules=_list(_mapping(verbs=_TEXTS, apiGroups=_TEXTS, resources=_TEXTS, resourceNames=_TEXTS))
 )
@@ -63,16 +64,43 @@ _BINDING = _mapping(
     roleRef=_mapping(kind=_TEXT, name=_TEXT),
 )
 
+METADATA: Schema = _mapping(
+    metadata=_mapping(
+        **dict.fromkeys(("name", "generateName", "namespace", "uid", "resourceVersion"), _TEXT),
+        labels=_mapping(),
+        annotations=_mapping(),
+        finalizers=_TEXTS,
+        ownerReferences=_list(_mapping(uid=_TEXT)),
+        managedFields=_list(
+            _mapping(
+                **dict.fromkeys(("manager", "operation", "apiVersion", "subresource", "time"), _TEXT),
+                fieldsV1=_mapping(),
+            )
+        ),
+    )
+)
+"""Of every object."""
+
+DELETE_OPTIONS: Schema = _mapping(
+    preconditions=_mapping(uid=_TEXT, resourceVersion=_TEXT),
+    gracePeriodSeconds=_NUMBER,
+)
+
 TYPES: Mapping[Key, Schema] = {
     ("", "namespaces"): _mapping(spec=_mapping(), status=_mapping()),
     ("", "pods"): _mapping(
-        spec=_mapping(containers=_CONTAINERS, initContainers=_CONTAINERS, nodeName=_TEXT),
+        spec=_mapping(
+            containers=_CONTAINERS,
+            initContainers=_CONTAINERS,
+            nodeName=_TEXT,
+            terminationGracePeriodSeconds=_NUMBER,
+        ),
         status=_mapping(conditions=_list(_mapping()), phase=_TEXT),
     ),
     ("", "secrets"): _mapping(data=_mapping(), stringData=_mapping(), type=_TEXT),
     ("", "services"): _mapping(
         spec=_mapping(
-            ports=_list({**_mapping(), "nullable": False}),
+            ports=_list(_mapping(port=_NUMBER, nodePort=_NUMBER, protocol=_TEXT)),
             type=_TEXT,
             clusterIP=_TEXT,
             clusterIPs=_TEXTS,
@@ -91,11 +119,13 @@ TYPES: Mapping[Key, Schema] = {
             versions=_list(
                 {
                     **_mapping(
+                        name={"type": "string"},
                         schema=_mapping(openAPIV3Schema=_mapping()),
                         subresources=_mapping(),
-                        selectableFields=_list(_mapping(jsonPath=_TEXT)),
+                        selectableFields=_list(
+                            {**_mapping(jsonPath={"type": "string"}), "required": ["jsonPath"]}
+                        ),
                     ),
-                    "nullable": False,
                     "required": ["name"],
                 }
             ),

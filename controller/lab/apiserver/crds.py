@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from controller.lab.apiserver import schemas
 from controller.lab.apiserver.clock import timestamp
 from controller.lab.apiserver.kinds import Kind
 from controller.lab.apiserver.status import Cause, invalid
@@ -98,6 +99,9 @@ def _problems(crd: Object) -> list[Cause]:
         causes.append(
             Cause("spec.versions", "Invalid value: must have exactly one version marked as storage")
         )
+    for index, version in enumerate(spec["versions"]):
+        schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+        causes.extend(schemas.malformed(schema, f"spec.versions[{index}].schema.openAPIV3Schema"))
     causes.extend(
         Cause(
             f"spec.versions[{index}].schema.openAPIV3Schema",

@@ -5,7 +5,7 @@
 | POST /debug/faults | a `faults.Fault`; answers {"id": N} |
 | DELETE /debug/faults[/N] | take one away, or all |
 | GET /debug/faults | how many requests each has met |
-| POST /debug/close-watches | end every watch as at its timeout; `?abort=1` cuts the connections instead |
+| POST /debug/close-watches | end every watch as at its timeout; `?abort=1` cuts; `?resource=pods` picks |
 | POST /debug/compact | forget history and open lists: who resumes gets 410 |
 | POST /debug/load | NDJSON of objects with apiVersion and kind, stored as they are; answers {"loaded": N} |
 | POST /debug/tokens | {"token":, "user":, "groups": []} |
@@ -17,7 +17,7 @@
 There is no authentication here: whoever reaches the server may break it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -27,6 +27,7 @@ from msgspec import Struct
 from controller.lab.apiserver.access import User
 from controller.lab.apiserver.api import Api
 from controller.lab.apiserver.parts import Parts
+from controller.lab.apiserver.paths import parse_path
 from controller.lab.apiserver.status import ApiError, bad_request, not_found
 from controller.lab.apiserver.store import decode_json
 
@@ -37,6 +38,26 @@ class _Token(Struct):
     token: str
     user: str
     groups: tuple[str, ...] = ()
+
+
+def _resource(request: web.Request) -> str:
+    target = parse_path(request.path)
+    return target.plural if target else ""
+
+
+async def _lines(request: web.Request) -> AsyncIterator[bytes]:
+    """The lines of a body, however long: those of aiohttp have a limit that large objects exceed."""
+    rest: list[bytes] = []
+    async for chunk in request.content.iter_any():
+        *whole, last = chunk.split(b"\n")
+        if whole:
+            whole[0] = b"".join((*rest, whole[0]))
+            rest.clear()
+        rest.append(last)
+        for line in filter(bytes.strip, whole):
+            yield line
+    if last := b"".join(rest).strip():
+        yield last
 
 
 class Debug:
@@ -90,7 +111,12 @@ class Debug:
         return {}
 
     async def _close_watches(self, request: web.Request) -> Any:  # noqa: ANN401
-        streams = list(self._api.streams.items())
+        resource = request.query.get("resource")
+        streams = [
+            (watch, stream)
+            for watch, stream in self._api.streams.items()
+            if resource in (None, _resource(stream))
+        ]
         for watch, stream in streams:
             if request.query.get("abort") and stream.transport is not None:
                 stream.transport.abort()
@@ -103,9 +129,7 @@ class Debug:
 
     async def _load(self, request: web.Request) -> Any:  # noqa: ANN401
         loaded = 0
-        async for line in request.content:
-            if not line.strip():
-                continue
+        async for line in _lines(request):
             try:
                 value = decode_json(line)
                 kind = self._registry.named(value["apiVersion"], value["kind"])

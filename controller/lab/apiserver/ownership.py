@@ -188,7 +188,7 @@ def _leaves(kind: Kind, value: Any, path: Path, field: Field) -> Iterator[tuple[
         for name, inner in value.items():
             yield from _leaves(kind, inner, [*path, name], (*field, f"f:{name}"))
         return
-    shape = list_shape(kind, path) if isinstance(value, list) and value else "atomic"
+    shape = list_shape(kind, path, value) if isinstance(value, list) and value else "atomic"
     if shape == "set":
         for item in value:
             yield (*field, f"v:{_canonical(item)}"), item
@@ -218,7 +218,7 @@ def _merge(kind: Kind, live: Any, applied: Any, path: Path) -> Any:  # noqa: ANN
         return merged
     if not isinstance(applied, list) or not isinstance(live, list):
         return applied
-    shape = list_shape(kind, path)
+    shape = list_shape(kind, path, live, applied)
     if shape == "set":
         return [*live, *(item for item in applied if item not in live)]
     if isinstance(shape, str):
@@ -291,12 +291,25 @@ def _remove(value: Object, field: Field) -> None:
 
 def _from_v1(fields: dict[str, Any], path: Field) -> Iterator[Field]:
     for step, inner in fields.items():
-        if step == ".":
+        if step == "." and path:
             yield path
-        elif inner:
+        elif not _is_step(step):
+            continue  # of another's making: it names no field that could be found
+        elif inner and isinstance(inner, dict):
             yield from _from_v1(inner, (*path, step))
         else:
             yield (*path, step)
+
+
+def _is_step(step: str) -> bool:
+    mark, _, text = step.partition(":")
+    if mark == "f":
+        return bool(text)
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return False
+    return mark == "v" or (mark == "k" and isinstance(value, dict))
 
 
 def _to_v1(fields: Iterable[Field]) -> dict[str, Any]:

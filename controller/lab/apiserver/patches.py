@@ -8,6 +8,7 @@ from controller.lab.apiserver.kinds import Kind
 from controller.lab.apiserver.shapes import Path, item_key, list_shape
 from controller.lab.apiserver.status import ApiError, bad_request
 from controller.lab.apiserver.store import Object
+from controller.objects.names import shown
 
 _PRIMITIVES = "$deleteFromPrimitiveList/"
 _ORDER = "$setElementOrder/"
@@ -72,35 +73,42 @@ def _strategic(kind: Kind, value: Any, patch: dict[str, Any], path: Path) -> dic
     merged = dict(value) if isinstance(value, dict) else {}
     for field, change in patch.items():
         if field.startswith("$"):
+            if not isinstance(change, list):
+                raise bad_request(f"the directive {shown(field)} of a strategic merge patch needs a list")
             _directive(merged, field, change)
         elif change is None:
             merged.pop(field, None)
-        elif isinstance(change, dict):
-            merged[field] = _strategic(kind, merged.get(field), change, [*path, field])
-        elif isinstance(change, list):
-            merged[field] = _merge_list(kind, merged.get(field) or [], change, [*path, field])
         else:
-            merged[field] = change
+            merged[field] = _merge_field(kind, merged.get(field), change, [*path, field])
     for field, order in patch.items():
         if field.startswith(_ORDER):
             _reorder(kind, merged, field.removeprefix(_ORDER), order, path)
     return merged
 
 
+def _merge_field(kind: Kind, old: Any, change: Any, path: Path) -> Any:  # noqa: ANN401
+    if isinstance(change, dict):
+        return _strategic(kind, old, change, path)
+    if isinstance(change, list):
+        return _merge_list(kind, old if isinstance(old, list) else [], change, path)
+    return change
+
+
 def _directive(merged: dict[str, Any], field: str, value: Any) -> None:  # noqa: ANN401
     if field.startswith(_PRIMITIVES):
         name = field.removeprefix(_PRIMITIVES)
-        merged[name] = [item for item in merged.get(name) or () if item not in value]
+        items = merged.get(name)
+        merged[name] = [item for item in items if item not in value] if isinstance(items, list) else []
     elif field == "$retainKeys":
         for name in [name for name in merged if name not in value]:
             del merged[name]
 
 
 def _merge_list(kind: Kind, old: list[Any], new: list[Any], path: Path) -> list[Any]:
-    shape = list_shape(kind, path)
+    shape = list_shape(kind, path, old, new)
     if shape == "set":
         return [*old, *(item for item in new if item not in old)]
-    if isinstance(shape, str) or not all(isinstance(item, dict) for item in new):
+    if isinstance(shape, str):
         return new
     if any(item.get("$patch") == "replace" for item in new):
         return [item for item in new if "$patch" not in item]
@@ -120,13 +128,8 @@ def _merge_list(kind: Kind, old: list[Any], new: list[Any], path: Path) -> list[
 
 def _reorder(kind: Kind, merged: dict[str, Any], field: str, order: list[Any], path: Path) -> None:
     items = merged.get(field)
-    if not isinstance(items, list):
-        return
-    shape = list_shape(kind, [*path, field])
-    keys = shape[:1] if isinstance(shape, tuple) else None
-
-    def name(item: Any) -> Any:  # noqa: ANN401
-        return item_key(item, keys) if keys and isinstance(item, dict) else item
-
-    places = {name(item): place for place, item in reversed(list(enumerate(order)))}
-    items.sort(key=lambda item: places.get(name(item), len(order)))
+    shape = list_shape(kind, [*path, field], order, items) if isinstance(items, list) else "atomic"
+    if not isinstance(shape, tuple):
+        return  # of sets the order means nothing
+    places = {item_key(item, shape[:1]): place for place, item in reversed(list(enumerate(order)))}
+    merged[field] = sorted(items or (), key=lambda item: places.get(item_key(item, shape[:1]), len(order)))

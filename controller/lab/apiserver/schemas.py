@@ -24,19 +24,57 @@ _TYPES: Mapping[str, Callable[[Any], bool]] = {
 _ROOT = ("apiVersion", "kind", "metadata")
 
 
-def fit(value: Any, schema: Schema, path: str = "") -> list[str]:  # noqa: ANN401 (plain values)
+def fit(value: Any, schema: Schema) -> list[str]:  # noqa: ANN401 (plain values)
     """Drop from a value, in place, the fields its schema does not know, and set the defaults.
 
     The paths of what was dropped.
     """
     dropped: list[str] = []
-    _fit(value, schema, path, dropped, root=not path)
+    _fit(value, schema, "", dropped, root=True)
     return dropped
 
 
-def check(value: Any, schema: Schema, path: str = "") -> list[Cause]:  # noqa: ANN401 (plain values)
-    """Everything about a value that its schema does not allow."""
-    return list(_check(value, schema, path, root=not path))
+def check(value: Any, schema: Schema, path: str = "", *, root: bool = True) -> list[Cause]:  # noqa: ANN401
+    """Everything about a value that its schema does not allow; of a `root` but apiVersion, kind, metadata."""
+    return list(_check(value, schema, path, root=root))
+
+
+def malformed(schema: object, path: str) -> Iterator[Cause]:
+    """What makes a schema none, so far as this module reads it."""
+    if not isinstance(schema, dict):
+        yield _wrong_type(schema, "object", path)
+        return
+    wrong = [word for word in schema if word in _PARTS and not _TYPES[_PARTS[word]](schema[word])]
+    yield from (_wrong_type(schema[word], _PARTS[word], f"{path}.{word}") for word in wrong)
+    if wrong:
+        return
+    for place, inner in _inner(schema):
+        yield from malformed(inner, f"{path}.{place}")
+    try:
+        re.compile(schema.get("pattern", ""))
+    except re.error as error:
+        yield Cause(f"{path}.pattern", f"Invalid value: {shown(schema['pattern'])}: {error}")
+
+
+def _inner(schema: Schema) -> Iterator[tuple[str, object]]:
+    """The schemas within a schema, with their places."""
+    for field, inner in schema.get("properties", {}).items():
+        yield f"properties[{field}]", inner
+    for word in ("allOf", "anyOf", "oneOf"):
+        yield from ((f"{word}[{index}]", inner) for index, inner in enumerate(schema.get(word, ())))
+    for word in ("items", "additionalProperties"):
+        if word in schema and not (word == "additionalProperties" and isinstance(schema[word], bool)):
+            yield word, schema[word]
+
+
+_PARTS: Mapping[str, str] = {
+    "properties": "object",
+    **dict.fromkeys(("allOf", "anyOf", "oneOf", "enum", "required", "x-kubernetes-list-map-keys"), "array"),
+    **dict.fromkeys(("type", "pattern"), "string"),
+    **dict.fromkeys(("minimum", "maximum"), "number"),
+    **{f"{end}{what}": "integer" for end in ("min", "max") for what in ("Length", "Items", "Properties")},
+}
+"""The types of the words of a schema."""
 
 
 def _fit(value: Any, schema: Schema, path: str, dropped: list[str], *, root: bool) -> None:  # noqa: ANN401
@@ -141,7 +179,7 @@ def _check_alternatives(value: Any, schema: Schema, path: str) -> Iterator[Cause
         yield from _check(value, inner, path, root=False)
     for word, allowed in (("anyOf", range(1, 1000)), ("oneOf", range(1, 2))):
         if word in schema:
-            fitting = sum(1 for inner in schema[word] if not check(value, inner, path or "."))
+            fitting = sum(1 for inner in schema[word] if not check(value, inner, path, root=False))
             if fitting not in allowed:
                 yield Cause(path, f"Invalid value: {fitting} alternatives of {word} are met")
 

@@ -68,8 +68,19 @@ DEFAULT_KEYS: Mapping[str, str] = {"protocol": "TCP"}
 """Values of keys that an item may leave out."""
 
 
-def list_shape(kind: Kind, path: Path) -> Shape:
-    """How the list at a path is merged."""
+def list_shape(kind: Kind, path: Path, *lists: Sequence[Any]) -> Shape:
+    """How the list at a path is merged; as a whole where some item of `lists` has not the keys of one."""
+    shape = _shape_of_path(kind, path)
+    if isinstance(shape, tuple) and not all(_has_keys(item, shape) for items in lists for item in items):
+        return "atomic"
+    return shape
+
+
+def _has_keys(item: Any, keys: tuple[str, ...]) -> bool:  # noqa: ANN401 (plain values)
+    return isinstance(item, dict) and not any(isinstance(item.get(key), dict | list) for key in keys)
+
+
+def _shape_of_path(kind: Kind, path: Path) -> Shape:
     if kind.schema is not None and path[0] != "metadata":
         return _list_of_schema(kind.schema, path)
     place = (path[-2] if len(path) > 1 else "", path[-1])

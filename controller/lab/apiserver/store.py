@@ -124,10 +124,10 @@ class Table:
                 state[change.old.key] = change.old
         return [state[key] for key in sorted(state)]
 
-    def compact(self) -> None:
+    def compact(self, revision: int) -> None:
         """Forget the history: whoever wants to go on from an earlier revision must list again."""
         self.changes.clear()
-        self.horizon = self.revision
+        self.horizon = self.revision = revision
 
     def record(self, change: Change) -> None:
         """Make a change and tell the watches. O(watches that may be concerned)."""
@@ -229,9 +229,15 @@ class Store:
         return record
 
     def compact(self) -> None:
-        """Forget every history and every list that is being paged."""
+        """Forget every history and every list that is being paged.
+
+        The revision rises, so that this meets everybody who does not list again, as after a restart of a real
+        server, and not only those who missed something.
+        """
+        self.revision += 1
+        self._first = self.revision
         for table in self._tables.values():
-            table.compact()
+            table.compact(self.revision)
         self._snapshots.clear()
 
     def keep(self, snapshot: Snapshot) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from controller.lab.apiserver import crds, ownership
-from controller.lab.apiserver.admission import PODS, Admission
+from controller.lab.apiserver.admission import PODS, Admission, check_types
 from controller.lab.apiserver.clock import timestamp
 from controller.lab.apiserver.kinds import CRDS, NAMESPACES, Kind, Registry
 from controller.lab.apiserver.states import (
@@ -148,7 +148,8 @@ class Writer:
             raise bad_request(
                 "PatchOptions is invalid: fieldManager: Required value: is required for apply patch"
             )
-        metadata = applied.setdefault("metadata", {})
+        self._check_type(kind, applied)
+        metadata = applied["metadata"]
         if metadata.get("managedFields"):
             raise bad_request("metadata.managedFields must be nil")
         if metadata.setdefault("name", key[1]) != key[1]:
@@ -160,9 +161,8 @@ class Writer:
             base: Object = {"metadata": {}}
             made = ownership.apply(kind, base, applied, options.manager, force=True)
             made["metadata"].update(name=key[1])
-            made.update(apiVersion=applied.get("apiVersion"), kind=applied.get("kind"))
+            made.update(apiVersion=applied["apiVersion"], kind=applied["kind"])
             return self.create(kind, key[0], made, options), True
-        self._check_type(kind, applied)
         live = old.object()
         revision = metadata.get("resourceVersion")
         merged = ownership.apply(
@@ -198,8 +198,9 @@ class Writer:
     def bind(self, pod: Kind, old: Record, body: Object) -> None:
         """Give a pod its node. Raises ApiError 409 when it has one."""
         value = old.object()
-        node = (body.get("target") or {}).get("name")
-        if not node:
+        target = body.get("target")
+        node = target.get("name") if isinstance(target, dict) else None
+        if not isinstance(node, str) or not node:
             raise invalid(
                 "", "Binding", old.name, [Cause("target.name", "Required value", "FieldValueRequired")]
             )
@@ -230,9 +231,8 @@ class Writer:
         return record
 
     def _check_type(self, kind: Kind, value: Object) -> None:
-        metadata = value.setdefault("metadata", {})
-        if not isinstance(metadata, dict):
-            raise bad_request(f"{kind.name}: metadata must be an object")
+        value["metadata"] = value.get("metadata") or {}
+        check_types(kind, value)
         api_version = value.setdefault("apiVersion", kind.api_version)
         name = value.setdefault("kind", kind.name)
         if (api_version, name) != (kind.api_version, kind.name):

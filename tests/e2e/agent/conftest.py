@@ -21,14 +21,21 @@ def node() -> Iterator[Namespaces]:
 
 
 @pytest.fixture(params=list(Backend))
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Both, one after the other."""
+    found: Backend = request.param
+    return found
+
+
+@pytest.fixture
 def stage(
-    request: pytest.FixtureRequest, node: Namespaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, node: Namespaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Stage]:
     """A node without rules, and an API server without policies."""
-    lacking = missing(request.param, Topology.PTP)
+    lacking = missing(backend, Topology.PTP)
     if lacking:
         pytest.skip(lacking)
     monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
-    with Stage(node["node"], request.param, tmp_path) as found:
+    with Stage(node["node"], backend, tmp_path) as found:
         yield found
         found.clean()

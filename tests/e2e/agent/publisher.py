@@ -119,8 +119,9 @@ class Publisher:
         for index in gone:
             await self.client.delete(PEER_GROUP_SLICES, slice_name(key, index))
 
-    async def _put(self, resource: Resource, body: dict[str, Any]) -> None:
-        name = body["metadata"]["name"]
+    async def _put(self, resource: Resource, content: dict[str, Any]) -> None:
+        name = content["metadata"]["name"]
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, **content}
         try:
             held = await self.client.get(resource, name, dict)
         except NotFound:

@@ -1,9 +1,12 @@
 """The agent as a process: what stands in the API server comes to the kernel, and nothing else does."""
 
+from datetime import UTC, datetime
+
 import pytest
 from msgspec.structs import replace
 
 from controller.dataplane.compile import compile_family
+from controller.dataplane.tools import Backend
 from controller.engine.node_policies import group_id
 from controller.engine.rulesets import NodeView
 from controller.objects.addresses import parse_cidr
@@ -12,6 +15,9 @@ from tests.e2e.agent.stage import Stage
 from tests.unit.builder import NODE
 
 pytestmark = pytest.mark.kernel
+
+on_nft = pytest.mark.parametrize("backend", [Backend.NFT])
+"""For what is the same on both."""
 
 
 def groups_of(view: NodeView) -> set[str]:
@@ -28,6 +34,10 @@ def without_rules(view: NodeView, pod: str) -> NodeView:
     return replace(view, pods=tuple(pods))
 
 
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
 # What is published is enforced
 
 
@@ -39,6 +49,7 @@ def test_what_was_published_is_enforced(stage: Stage) -> None:
     stage.wait_for_view(view)
 
 
+@on_nft
 def test_it_is_ready_once_it_is_programmed(stage: Stage) -> None:
     stage.start_agent()
     stage.wait_until(lambda: "no NodePolicy" in stage.ask("/readyz")[1])
@@ -50,6 +61,7 @@ def test_it_is_ready_once_it_is_programmed(stage: Stage) -> None:
     assert before == (503, 200)
 
 
+@on_nft
 def test_without_a_node_policy_nothing_is_touched(stage: Stage) -> None:
     stage.start_agent()
 
@@ -88,6 +100,7 @@ def test_a_policy_is_added_and_removed(stage: Stage) -> None:
     assert any("policy shop/web removed from node-1: " in each for each in said)
 
 
+@on_nft
 def test_the_limited_rights_of_an_agent_suffice(stage: Stage) -> None:
     stage.publish(SHOP)
     stage.start_agent()
@@ -109,6 +122,7 @@ def test_the_limited_rights_of_an_agent_suffice(stage: Stage) -> None:
 # What it says
 
 
+@on_nft
 def test_the_status_says_what_is_in_force(stage: Stage) -> None:
     view = stage.publish(SHOP)
     digest = stage.do(stage.node_policy())["spec"]["digest"]
@@ -126,6 +140,7 @@ def test_the_status_says_what_is_in_force(stage: Stage) -> None:
     }
 
 
+@on_nft
 def test_members_that_change_write_no_status(stage: Stage) -> None:
     stage.publish(SHOP)
     stage.start_agent()
@@ -137,6 +152,7 @@ def test_members_that_change_write_no_status(stage: Stage) -> None:
     assert stage.do(stage.node_policy())["metadata"]["resourceVersion"] == before
 
 
+@on_nft
 def test_a_restart_with_nothing_changed_writes_nothing(stage: Stage) -> None:
     stage.publish(SHOP)
     first = stage.start_agent()
@@ -151,6 +167,7 @@ def test_a_restart_with_nothing_changed_writes_nothing(stage: Stage) -> None:
     assert stage.do(stage.node_policy())["metadata"]["resourceVersion"] == before
 
 
+@on_nft
 def test_metrics_tell_what_is_in_the_kernel(stage: Stage) -> None:
     view = stage.publish(SHOP)
     stage.start_agent()
@@ -166,6 +183,20 @@ def test_metrics_tell_what_is_in_the_kernel(stage: Stage) -> None:
     )
     assert stage.metric('podgate_agent_pods{state="enforced"}') == 1
     assert stage.metric("podgate_agent_stale") == 0
+
+
+@on_nft
+def test_the_way_from_an_event_to_the_kernel_is_timed_once(stage: Stage) -> None:
+    stage.publish(SHOP, trigger=now())
+    stage.start_agent()
+    stage.wait_until(lambda: stage.ask("/readyz")[0] == 200)
+    before = stage.metric("podgate_agent_programming_duration_seconds_count")
+
+    stage.publish(MORE_POLICIES, trigger=now())
+
+    stage.wait_until(lambda: stage.metric("podgate_agent_programming_duration_seconds_count") == 1)
+    assert before == 0
+    assert stage.metric("podgate_agent_watch_to_kernel_seconds_count") >= 1
 
 
 # What is wrong
@@ -197,6 +228,7 @@ def test_a_pod_gets_its_rules_when_its_group_is_complete(stage: Stage) -> None:
     stage.wait_until(lambda: stage.condition("Degraded").get("status") == "False")
 
 
+@on_nft
 def test_a_node_policy_that_cannot_be_understood_changes_nothing(stage: Stage) -> None:
     view = stage.publish(SHOP)
     stage.start_agent()
@@ -211,6 +243,7 @@ def test_a_node_policy_that_cannot_be_understood_changes_nothing(stage: Stage) -
     stage.wait_for_view(stage.publish(MORE_PEERS))
 
 
+@on_nft
 def test_a_node_policy_that_does_not_decode_changes_nothing(stage: Stage) -> None:
     view = stage.publish(SHOP)
     stage.start_agent()
@@ -222,6 +255,7 @@ def test_a_node_policy_that_does_not_decode_changes_nothing(stage: Stage) -> Non
     assert stage.drift(view) == []
 
 
+@on_nft
 def test_a_digest_that_does_not_fit_is_told_and_enforced(stage: Stage) -> None:
     stage.publish(SHOP)
     stage.start_agent()
@@ -233,6 +267,7 @@ def test_a_digest_that_does_not_fit_is_told_and_enforced(stage: Stage) -> None:
     stage.wait_for_view(replace(SHOP.view(), pod_cidrs=(parse_cidr("10.7.0.0/24"),)))
 
 
+@on_nft
 def test_a_deleted_node_policy_stays_in_force(stage: Stage) -> None:
     view = stage.publish(SHOP)
     agent = stage.start_agent()
@@ -257,6 +292,7 @@ def test_drift_is_mended_and_counted(stage: Stage) -> None:
     stage.wait_for_view(view)
 
 
+@on_nft
 def test_kube_proxy_in_ipvs_mode_is_told(stage: Stage) -> None:
     stage.publish(SHOP)
     stage.run("ip", "link", "add", "kube-ipvs0", "type", "veth", "peer", "name", "other")

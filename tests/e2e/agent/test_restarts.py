@@ -4,10 +4,14 @@ import json
 
 import pytest
 
+from controller.dataplane.tools import Backend
 from tests.e2e.agent.shop import MORE_PEERS, MORE_POLICIES, SHOP
 from tests.e2e.agent.stage import Stage
 
 pytestmark = pytest.mark.kernel
+
+on_nft = pytest.mark.parametrize("backend", [Backend.NFT])
+"""For what is the same on both."""
 
 
 def test_sigterm_leaves_the_rules_and_is_quick(stage: Stage) -> None:
@@ -71,6 +75,7 @@ def test_a_start_without_the_api_server_goes_on_from_the_disk(stage: Stage) -> N
     stage.wait_until(lambda: stage.ask("/readyz")[0] == 200)
 
 
+@on_nft
 def test_what_is_on_disk_gives_way_to_the_api_server(stage: Stage) -> None:
     stage.publish(SHOP)
     first = stage.start_agent()
@@ -87,6 +92,7 @@ def test_what_is_on_disk_gives_way_to_the_api_server(stage: Stage) -> None:
     stage.wait_for_view(later)
 
 
+@on_nft
 def test_rules_of_an_earlier_run_are_kept_until_everything_is_listed(stage: Stage) -> None:
     view = stage.publish(SHOP)
     first = stage.start_agent()
@@ -101,6 +107,23 @@ def test_rules_of_an_earlier_run_are_kept_until_everything_is_listed(stage: Stag
     assert stage.drift(view) == []
 
 
+@on_nft
+def test_rules_of_an_earlier_run_are_looked_after_without_the_api_server(stage: Stage) -> None:
+    view = stage.publish(SHOP)
+    first = stage.start_agent()
+    stage.wait_until(lambda: stage.ask("/readyz")[0] == 200)
+    first.stop()
+    stage.take_api_away()
+    stage.start_agent("--canary-interval", "0.2")
+
+    stage.wait_until(lambda: stage.ask("/readyz")[0] == 200)
+    stage.flush()
+
+    stage.wait_until(lambda: stage.metric('podgate_agent_drift_repairs_total{family="4"}') >= 1)
+    stage.wait_for_view(view)
+
+
+@on_nft
 def test_a_file_that_is_damaged_is_not_trusted(stage: Stage) -> None:
     stage.publish(SHOP)
     first = stage.start_agent()
@@ -118,6 +141,7 @@ def test_a_file_that_is_damaged_is_not_trusted(stage: Stage) -> None:
     assert not stage.has_rules()
 
 
+@on_nft
 def test_a_file_of_another_node_is_not_trusted(stage: Stage) -> None:
     stage.publish(SHOP)
     first = stage.start_agent()
@@ -136,6 +160,7 @@ def test_a_file_of_another_node_is_not_trusted(stage: Stage) -> None:
     assert not stage.has_rules()
 
 
+@on_nft
 def test_a_health_address_in_use_is_an_error_of_one_line(stage: Stage) -> None:
     stage.publish(SHOP)
     stage.start_agent()
@@ -145,3 +170,17 @@ def test_a_health_address_in_use_is_an_error_of_one_line(stage: Stage) -> None:
 
     assert second.process.wait(timeout=20) == 2
     assert "cannot serve health on 127.0.0.1:9441" in second.log()
+
+
+@on_nft
+def test_a_backend_that_cannot_be_told_is_refused(stage: Stage) -> None:
+    for backend in Backend:
+        stage.run(f"iptables-{backend}", "-t", "mangle", "-N", "KUBE-IPTABLES-HINT")
+    try:
+        agent = stage.start_agent("--backend", "auto")
+
+        assert agent.process.wait(timeout=20) == 2
+    finally:
+        for backend in Backend:
+            stage.run(f"iptables-{backend}", "-t", "mangle", "-X", "KUBE-IPTABLES-HINT")
+    assert agent.log().startswith("podgate: kubelet's hint chains are in both iptables backends")

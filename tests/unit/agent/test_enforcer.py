@@ -1,6 +1,7 @@
 """One family is brought to what a view says, whatever was there, and whatever fails on the way."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -8,6 +9,7 @@ from msgspec.structs import replace
 from controller.agent.conntrack import Conntrack
 from controller.agent.enforcer import ATTEMPTS, Applied, Cause, Enforcer
 from controller.agent.node import FamilyFailure, NodeEnforcement, cleanup, differences
+from controller.dataplane.backend import detect
 from controller.dataplane.compile import compile_family
 from controller.dataplane.kernel import Kernel, KernelError
 from controller.dataplane.ruleset import Chain, Return, Rule, Ruleset
@@ -308,6 +310,149 @@ def test_a_canary_that_gets_no_answer_is_not_alive(host: FakeHost) -> None:
     host.trouble = missing
 
     assert not podgate.is_alive()
+
+
+# A node without IPv6
+
+
+@pytest.fixture
+def no_ipv6(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A kernel that has none, whose tools therefore fail."""
+    monkeypatch.setattr("controller.dataplane.families.INET6", tmp_path / "if_inet6")
+
+
+def ip6tables_fails(command: Sequence[str], _: str) -> Result | None:
+    return BROKEN if command[0].startswith("ip6tables") else None
+
+
+@pytest.mark.usefixtures("no_ipv6")
+def test_without_ipv6_that_family_is_absent_and_no_failure(host: FakeHost) -> None:
+    host.trouble = ip6tables_fails
+    podgate = node(host)
+
+    results = podgate.apply(view())
+
+    assert [(type(each), each.family) for each in results] == [(Applied, 4)]
+    assert podgate.absent().keys() == {6}
+    assert "this kernel has no IPv6" in podgate.absent()[6]
+    assert host.called("ip6tables") == []
+    assert podgate.preview(view()) == {4: ()}
+    assert podgate.verify(view()) == []
+    assert podgate.is_alive()
+    assert [each.family for each in podgate.repair(view())] == [4]
+
+
+@pytest.mark.usefixtures("no_ipv6")
+def test_without_ipv6_the_backend_is_told_by_ipv4_alone(host: FakeHost) -> None:
+    host.chains[4]["KUBE-IPTABLES-HINT"] = []
+    host.trouble = ip6tables_fails
+
+    assert detect(host) is Backend.NFT
+
+
+V4_ALONE = (
+    cluster()
+    .pod("shop/web", ip=("10.0.9.1",), labels={"app": "web"}, node="elsewhere")
+    .pod("shop/db", ip=("10.0.0.3",), labels={"app": "db"})
+    .policy("shop/db", {"podSelector": labels(app="db"), "ingress": [{"from": [pods(app="web")]}]})
+)
+
+
+def test_tables_that_cannot_be_had_are_no_failure_where_no_pod_has_such_an_address(host: FakeHost) -> None:
+    host.trouble = ip6tables_fails
+    podgate = node(host)
+
+    results = podgate.apply(V4_ALONE.view())
+
+    assert [(type(each), each.family) for each in results] == [(Applied, 4)]
+    assert "no pod of this node has an IPv6 address" in podgate.absent()[6]
+    assert "it broke" in podgate.absent()[6]
+    tried = len(host.called("ip6tables"))
+    assert podgate.apply(V4_ALONE.view())[0].family == 4
+    assert podgate.is_alive()
+    assert len(host.called("ip6tables")) == tried, "it is not tried for ever"
+
+
+def test_once_a_pod_has_such_an_address_they_are_a_failure(host: FakeHost) -> None:
+    host.trouble = ip6tables_fails
+    podgate = node(host)
+    podgate.apply(V4_ALONE.view())
+
+    results = podgate.apply(view())
+
+    assert [type(each) for each in results] == [Applied, FamilyFailure]
+    assert podgate.absent() == {}
+    host.trouble = lambda _command, _text: None
+    assert [type(each) for each in podgate.apply(view())] == [Applied, Applied]
+
+
+def test_where_ipv6_is_switched_off_tables_that_cannot_be_had_are_no_failure(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    switch = tmp_path / "disable_ipv6"
+    switch.write_text("1\n")
+    monkeypatch.setattr("controller.dataplane.families.DISABLED", (switch,))
+    host.trouble = ip6tables_fails
+    podgate = node(host)
+
+    assert [type(each) for each in podgate.apply(view())] == [Applied]
+    assert "IPv6 is switched off" in podgate.absent()[6]
+
+    switch.write_text("0\n")
+    assert [type(each) for each in podgate.apply(view())] == [Applied, FamilyFailure]
+
+
+def test_where_ipv6_is_switched_off_tables_that_can_be_had_are_written(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It may be switched on at any time."""
+    switch = tmp_path / "disable_ipv6"
+    switch.write_text("1\n")
+    monkeypatch.setattr("controller.dataplane.families.DISABLED", (switch,))
+
+    assert [each.family for each in node(host).apply(view())] == [4, 6]
+
+
+# A neighbour that insists on the first place
+
+
+def test_a_neighbour_that_insists_is_passed_a_few_times_and_then_left_and_told(host: FakeHost) -> None:
+    now = 0.0
+    podgate = NodeEnforcement(Backend.NFT, host, PLAIN, families=[4], now=lambda: now)
+    podgate.apply(view())
+
+    moved = 0
+    for _ in range(100):
+        now += 5
+        if host.chains[4]["FORWARD"][0] != "-j ACCEPT":
+            host.chains[4]["FORWARD"].insert(0, "-j ACCEPT")
+        drifts = podgate.verify(view())
+        assert [drift.text for drift in drifts] == ["a foreign rule stands above podgate's in FORWARD"]
+        if drifts[0].deferred:
+            continue
+        podgate.repair(view())
+        moved += 1
+        assert host.chains[4]["FORWARD"][0] != "-j ACCEPT"
+        assert podgate.verify(view()) == []
+        host.chains[4]["FORWARD"].remove("-j ACCEPT")
+
+    assert podgate.displacements() == {4: moved}
+    assert 5 <= moved <= 8
+
+
+def test_other_damage_is_mended_while_a_neighbour_insists(host: FakeHost) -> None:
+    now = 0.0
+    podgate = NodeEnforcement(Backend.NFT, host, PLAIN, families=[4], now=lambda: now)
+    podgate.apply(view())
+    for _ in range(5):
+        host.chains[4]["FORWARD"].insert(0, "-j ACCEPT")
+        podgate.repair(view())
+        host.chains[4]["FORWARD"].remove("-j ACCEPT")
+    host.chains[4]["FORWARD"] = ["-j ACCEPT"]
+
+    podgate.repair(view())
+
+    assert podgate.verify(view()) == []
 
 
 def test_cleaning_up_reports_what_it_could_not_remove_and_removes_the_rest(host: FakeHost) -> None:

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.agent.guard import Check, Schedule
+from controller.agent.guard import Check, Contest, Schedule
 
 
 def checks(schedule: Schedule, seconds: range) -> dict[int, Check]:
@@ -81,3 +81,69 @@ def test_after_waiting_as_long_as_told_something_is_due(
     for _ in itertools.repeat(None, 10):
         now += schedule.wait(now) + 1e-3
         assert schedule.due(now) is not None
+
+
+def test_what_is_written_all_the_time_puts_no_check_off() -> None:
+    schedule = started(5, 5, 3600)
+    due = []
+    for second in range(1, 21):
+        schedule.written(second)
+        due.append(schedule.due(second))
+
+    assert [second for second, each in enumerate(due, start=1) if each is Check.FULL] == [5, 11, 17]
+
+
+def test_what_is_written_brings_the_full_check_near() -> None:
+    schedule = started(1000, 5, 3600)
+    checks(schedule, range(1, 200))
+
+    schedule.written(200)
+
+    assert checks(schedule, range(200, 300)) == dict.fromkeys([205, 215, 235, 275], Check.FULL)
+
+
+def test_a_full_check_that_took_long_is_not_repeated_soon() -> None:
+    schedule = started(1000, 5, 3600)
+    schedule.due(5)
+
+    schedule.took(6, 0.3)
+    schedule.written(7)
+
+    assert [*checks(schedule, range(7, 310))] == [306]
+
+
+def test_after_a_repair_the_check_comes_soon_whatever_it_costs() -> None:
+    schedule = started(1000, 5, 3600)
+    schedule.due(5)
+    schedule.took(6, 0.3)
+
+    schedule.start(7)
+
+    assert [*checks(schedule, range(7, 20))] == [12]
+
+
+# A neighbour that insists on the first place
+
+
+def mended(contest: Contest, seconds: range) -> list[int]:
+    """The seconds at which the place is taken back from one who takes it every second."""
+    found = []
+    for second in seconds:
+        if contest.may_mend(second):
+            contest.count(second)
+            found.append(second)
+    return found
+
+
+def test_the_first_place_is_taken_back_at_once_and_then_ever_more_rarely() -> None:
+    contest = Contest(first=10, last=80, at_once=3)
+
+    assert mended(contest, range(300)) == [0, 1, 2, 12, 32, 72, 152, 232]
+    assert contest.mended == 8
+
+
+def test_a_neighbour_that_left_us_alone_for_long_is_answered_at_once_again() -> None:
+    contest = Contest(first=10, last=80, at_once=3)
+    mended(contest, range(40))
+
+    assert mended(contest, range(140, 144)) == [140, 141, 142]

@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from controller.dataplane.edits import EnterRule, ReplaceChain
-from controller.dataplane.kernel import ATTEMPTS, Kernel, KernelError
+from controller.dataplane.kernel import ATTEMPTS, Detours, Kernel, KernelError
 from controller.dataplane.plan import AddEntries, Commit, DestroySets, FillSet, RemoveEntries, Step, advance
 from controller.dataplane.render import SET_MAXELEM
+from controller.dataplane.restore_channel import ChannelUnavailableError
 from controller.dataplane.ruleset import AddressSet, Chain, Jump, PortMatch, Return, Rule, Ruleset, SetType
 from controller.dataplane.setlink import SetLinkError
-from controller.dataplane.tools import Backend, Result, ToolMissingError
+from controller.dataplane.tools import Backend, Result, ToolError, ToolMissingError
 from tests.unit.fakehost import FakeHost, no_link
 
 EMPTY = Ruleset(4)
@@ -118,6 +119,76 @@ def test_a_missing_tool_is_named(host: FakeHost, kernel: Kernel) -> None:
         kernel.clear_sets()
 
 
+# A restore process that is kept open
+
+
+class FakeChannel:
+    """Answers each commit so, or raises it."""
+
+    def __init__(self, answer: Result | Exception) -> None:
+        self._answer = answer
+        self.closed = False
+
+    def commit(self, _: str) -> Result:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def with_channel(host: FakeHost, answer: Result | Exception) -> Kernel:
+    return Kernel(4, Backend.NFT, host, channel=FakeChannel(answer))  # type: ignore[arg-type]
+
+
+def test_what_the_channel_took_needs_no_process(host: FakeHost) -> None:
+    kernel = with_channel(host, Result(0, "", "a warning"))
+
+    kernel.execute(EMPTY, [COMMIT])
+
+    assert host.called("restore") == []
+    assert kernel.detours == Detours()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (LOCKED, LOCKED.errors),
+        (Result(2, "", ""), "exit code 2"),
+        (ChannelUnavailableError("no terminal"), "no terminal"),
+    ],
+)
+def test_what_the_channel_did_not_take_is_taken_by_a_process_and_counted(
+    host: FakeHost, answer: Result | Exception, reason: str
+) -> None:
+    kernel = with_channel(host, answer)
+
+    kernel.execute(EMPTY, [COMMIT])
+
+    assert kernel.read() == advance(EMPTY, COMMIT)
+    assert len(host.called("restore")) == 1
+    assert kernel.detours == Detours(1, reason)
+
+
+def test_what_the_channel_may_have_taken_is_not_tried_again_blindly(host: FakeHost) -> None:
+    kernel = with_channel(host, ToolError(["iptables-nft-restore"], "killed by signal 9"))
+
+    with pytest.raises(KernelError, match="killed by signal 9"):
+        kernel.execute(EMPTY, [COMMIT])
+
+    assert host.called("restore") == []
+
+
+def test_closing_closes_the_channel(host: FakeHost) -> None:
+    channel = FakeChannel(Result(0, "", ""))
+    kernel = Kernel(4, Backend.NFT, host, channel=channel)  # type: ignore[arg-type]
+
+    kernel.close()
+
+    assert channel.closed
+
+
 # Sets
 
 
@@ -217,10 +288,33 @@ def test_one_jump_above_all_others_is_left(host: FakeHost, kernel: Kernel) -> No
     kernel.execute(EMPTY, [COMMIT])
     host.chains[4]["FORWARD"] = ["-i lo -j PODGATE", "-j ACCEPT", "-j PODGATE", "-j DROP", "-j PODGATE"]
 
-    assert kernel.mend_entries()
+    kernel.mend_entries()
 
     assert host.chains[4]["FORWARD"] == ["-j PODGATE", "-j ACCEPT", "-j DROP"]
     assert not kernel.mend_entries()
+
+
+def test_a_foreign_rule_above_the_jump_is_passed_by_who_insists(host: FakeHost, kernel: Kernel) -> None:
+    kernel.execute(EMPTY, [COMMIT])
+    host.chains[4]["FORWARD"].insert(0, "-j ACCEPT")
+    above = [*host.chains[4]["FORWARD"]]
+
+    assert not kernel.mend_entries(insisting=False)
+    assert host.chains[4]["FORWARD"] == above
+
+    assert kernel.mend_entries()
+    assert host.chains[4]["FORWARD"] == ["-j PODGATE", "-j ACCEPT"]
+
+
+def test_a_jump_too_many_goes_also_where_the_first_place_is_not_insisted_on(
+    host: FakeHost, kernel: Kernel
+) -> None:
+    kernel.execute(EMPTY, [COMMIT])
+    host.chains[4]["FORWARD"] = ["-j ACCEPT", "-j PODGATE", "-j PODGATE"]
+
+    kernel.mend_entries(insisting=False)
+
+    assert host.chains[4]["FORWARD"] == ["-j PODGATE", "-j ACCEPT"]
 
 
 def test_a_stray_jump_alone_is_left_until_the_right_one_is_there(host: FakeHost, kernel: Kernel) -> None:

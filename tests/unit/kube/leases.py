@@ -13,7 +13,8 @@ from controller.kube.lease import LeaderElector, LeaseTiming
 from tests.unit.kube.scripted import ScriptedServer, status
 from tests.unit.kube.waiting import until
 
-QUICK = LeaseTiming(duration=1.0, renew=0.6, retry=0.1)
+QUICK = LeaseTiming(duration=2.0, renew=1.5, retry=0.1)
+"""Seconds enough that a busy machine does not cost a leader its lease."""
 COLLECTION = "/apis/coordination.k8s.io/v1/namespaces/podgate/leases"
 
 

@@ -77,7 +77,7 @@ async def test_an_error_that_is_no_status_is_shown_in_its_own_words(server: Scri
             await client.get(THINGS, "a", Thing, namespace="shop")
 
 
-@pytest.mark.parametrize("body", ["<html>", '{"value": 7}', ""])
+@pytest.mark.parametrize("body", ["<html>", '{"value": 7}', "", '{"x":' + "[" * 50_000])
 async def test_an_answer_of_another_shape_is_malformed(server: ScriptedServer, body: str) -> None:
     server.answers = [text(body)]
     async with ApiClient(server.connection) as client:
@@ -168,6 +168,15 @@ async def test_a_429_that_asks_for_too_long_a_wait_is_passed_on(server: Scripted
     server.answers = [refusal(429, "TooManyRequests", headers={"Retry-After": "60"})]
     async with ApiClient(server.connection) as client:
         with pytest.raises(errors.TooManyRequests) as caught:
+            await client.get(THINGS, "a", Thing, namespace="shop")
+    assert caught.value.retry_after == 60.0
+
+
+@pytest.mark.parametrize("asked", ["9" * 400, "86400"])
+async def test_no_wait_is_longer_than_a_minute(server: ScriptedServer, asked: str) -> None:
+    server.answers = [refusal(503, "ServiceUnavailable", headers={"Retry-After": asked})]
+    async with ApiClient(server.connection) as client:
+        with pytest.raises(errors.ServerError) as caught:
             await client.get(THINGS, "a", Thing, namespace="shop")
     assert caught.value.retry_after == 60.0
 

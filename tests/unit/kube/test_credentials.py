@@ -15,6 +15,7 @@ from controller.kube.client import ApiClient
 from controller.kube.connection import Connection, from_kubeconfig
 from controller.kube.credentials import Credentials
 from controller.kube.errors import ConfigurationError
+from tests.unit.kube.files import put
 from tests.unit.kube.following import THINGS, Thing
 from tests.unit.kube.scripted import ScriptedServer, reply, scripted_server, thing
 
@@ -36,14 +37,6 @@ def token(tmp_path: Path) -> Path:
 
 async def header(credentials: Credentials) -> str:
     return (await credentials.headers()).get("Authorization", "")
-
-
-def put(path: Path, content: str | bytes | None) -> None:
-    """Replace a file; None: remove it."""
-    if content is None:
-        path.unlink()
-    else:
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 async def test_a_token_file_that_changes_is_read_within_a_second(token: Path) -> None:
@@ -286,6 +279,17 @@ async def test_a_program_gives_the_token_and_another_one_after_a_401(tmp_path: P
     assert await header(credentials) == "Bearer token-0"
     assert await credentials.renew()
     assert await header(credentials) == "Bearer token-1"
+
+
+async def test_a_program_that_fails_later_leaves_what_it_gave_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    credentials = Credentials(from_kubeconfig([exec_config(tmp_path, LOGIN)]), Clock())
+    await header(credentials)
+    exec_config(tmp_path, "raise SystemExit(3)")
+    await credentials.renew()
+    assert await header(credentials) == "Bearer token-0"
+    assert "what it gave before stays in use" in caplog.text
 
 
 async def test_a_program_that_fails_is_named_with_its_context(tmp_path: Path) -> None:

@@ -140,6 +140,17 @@ def test_no_bytes_whatever_do_more_than_leave_a_gap(noise: bytes) -> None:
     assert ledger.values == {("shop", "a"): "x"}
 
 
+def test_an_event_nested_thousands_deep_is_no_event() -> None:
+    copy, ledger = mirror()
+    lists(copy, 5)
+    deep = (
+        b'{"type":"ADDED","object":{"metadata":{"name":"b"},"value":' + b"[" * 50_000 + b"]" * 50_000 + b"}}"
+    )
+    with pytest.raises(MalformedAnswer):
+        copy.take_events([deep, line(event("ADDED", thing("a", 6, value="x")))], 0.0)
+    assert ledger.values == {("shop", "a"): "x"}
+
+
 def test_a_gap_before_an_error_event_is_not_forgotten() -> None:
     copy, _ = mirror()
     lists(copy, 5)

@@ -2,11 +2,14 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from controller.kube.connection import Connection
 from controller.kube.reflector import Timing
+from tests.unit.kube.files import put
 from tests.unit.kube.following import QUICK, following
 from tests.unit.kube.scripted import (
     Answer,
@@ -214,6 +217,33 @@ async def test_while_nothing_listens_the_objects_stay_and_grow_old(server: Scrip
         assert follow.reflector.last_contact == float("-inf")
         assert not follow.reflector.is_synced
         assert "Unreachable" in follow.reflector.last_error
+
+
+async def test_when_the_token_is_replaced_the_reflector_does_not_even_notice(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    put(token, "old")
+
+    def expires(answer: Answer) -> Answer:
+        async def checked(request: web.Request) -> web.StreamResponse:
+            is_valid = request.headers["Authorization"] == "Bearer new"
+            return await (answer if is_valid else refusal(401, "Unauthorized"))(request)
+
+        return checked
+
+    server.answers = [reply(ONE)]
+    server.watches = [
+        stream(event("ADDED", thing("b", 6, value="y")), linger=0.05),
+        expires(silence()),
+        expires(stream(event("ADDED", thing("c", 7, value="z")), then_hang=True)),
+    ]
+    async with following(Connection(server=server.url, token_file=str(token))) as follow:
+        await follow.until_told("added b=y")
+        put(token, "new")
+        await follow.until_told("added c=z")
+        assert follow.reflector.counters.errors == {}
+    assert len(server.lists_seen) == 1
 
 
 async def test_a_silent_watch_is_given_up_and_resumed(server: ScriptedServer) -> None:

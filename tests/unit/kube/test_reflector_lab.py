@@ -305,7 +305,7 @@ async def test_two_electors_hand_the_lease_over_at_the_lab(lab: ApiServer) -> No
                 name="operator",
                 started=partial(told.append, name),
                 stopped=stopped,
-                timing=LeaseTiming(1.0, 0.6, 0.05),
+                timing=LeaseTiming(2.0, 1.5, 0.05),
             )
             for name in ("first", "second")
         ]

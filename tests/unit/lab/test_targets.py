@@ -39,6 +39,12 @@ def test_a_pod_on_the_host_network_is_its_node() -> None:
     assert ends().find("x/host").namespace == "pg-lab-n1"
 
 
+def test_a_probe_may_come_from_any_address_outside() -> None:
+    shot = ends().shot("198.51.100.7", "x/web-1", 80, None)
+
+    assert (shot.namespace, shot.source) == ("pg-lab-fabric", "198.51.100.7")
+
+
 @pytest.mark.parametrize(
     ("source", "destination", "family"),
     [

@@ -6,21 +6,22 @@ from tests.unit.manifests.folders import BASE, read
 
 INSTALLED = read(BASE)
 SYSTEM = "podgate-system"
-READ = ("get", "list", "watch")
+FOLLOW = ("list", "watch")
+READ = ("get", *FOLLOW)
 
 TABLE = {
     # (account, namespace or "" for all, group, resource, name or "" for all): verbs
     ("podgate-operator", "", "", "namespaces", ""): READ,
     ("podgate-operator", "", "", "nodes", ""): READ,
-    ("podgate-operator", "", "", "pods", ""): READ,
+    ("podgate-operator", "", "", "pods", ""): FOLLOW,
     ("podgate-operator", "", "networking.k8s.io", "networkpolicies", ""): READ,
     ("podgate-operator", "", "podgate.dev", "nodepolicies", ""): ("create", "delete", "update", *READ),
     ("podgate-operator", "", "podgate.dev", "peergroupslices", ""): ("create", "delete", "update", *READ),
     ("podgate-operator", "", "events.k8s.io", "events", ""): ("create", "patch"),
     ("podgate-operator", SYSTEM, "coordination.k8s.io", "leases", ""): ("create",),
     ("podgate-operator", SYSTEM, "coordination.k8s.io", "leases", "podgate-operator"): ("get", "update"),
-    ("podgate-agent", "", "podgate.dev", "nodepolicies", ""): READ,
-    ("podgate-agent", "", "podgate.dev", "peergroupslices", ""): READ,
+    ("podgate-agent", "", "podgate.dev", "nodepolicies", ""): FOLLOW,
+    ("podgate-agent", "", "podgate.dev", "peergroupslices", ""): FOLLOW,
     ("podgate-agent", "", "podgate.dev", "nodepolicies/status", ""): ("patch",),
 }
 

@@ -83,7 +83,7 @@ async def test_kopf_is_told_of_what_is_there_and_of_what_changes(
         await talk.post("/debug/compact", {})
         await talk.ask("POST", "/debug/close-watches", abort="1")
         await talk.post(PODS, pod("d"))
-        await operator.until(("ADDED", "pods", "d"))
+        await until(lambda: any(name == "d" for _, _, name in operator.seen))
 
 
 def _use_kubernetes_client(kubeconfig: Path) -> list[tuple[str, str]]:

@@ -133,6 +133,15 @@ async def test_all_watches_are_ended(talk: Talk) -> None:
         assert (await one.rest(), await two.rest()) == ([], [])
 
 
+async def test_watches_of_one_resource_are_ended(talk: Talk) -> None:
+    async with talk.watch(PODS) as pods, talk.watch(MAPS) as maps:
+        await talk.ask("POST", "/debug/close-watches", resource="pods")
+        await talk.post(MAPS, {"metadata": {"name": "words"}})
+
+        assert await pods.rest() == []
+        assert await maps.take(1) == [("ADDED", "words")]
+
+
 async def test_all_watches_are_cut(talk: Talk) -> None:
     async with talk.watch(PODS) as stream:
         await talk.ask("POST", "/debug/close-watches", abort="1")
@@ -221,6 +230,7 @@ async def test_objects_are_loaded_as_they_are(talk: Talk, server: ApiServer) -> 
     ]
     for value in loaded:
         value["metadata"]["namespace"] = "default"
+        value["metadata"]["annotations"] = {"long": "x" * 300_000}
     lines = b"\n".join(json.dumps(value).encode() for value in loaded)
 
     async with talk.session.post("/debug/load", data=lines) as response:

@@ -150,6 +150,17 @@ async def test_an_old_revision_is_an_error_event_in_a_successful_answer(talk: Ta
     assert events[0]["object"]["message"].startswith(f"too old resource version: {seen} (")
 
 
+async def test_compaction_meets_even_those_who_missed_nothing(talk: Talk) -> None:
+    seen = await revision(talk)
+    await talk.post("/debug/compact", {})
+
+    async with talk.watch(PODS, resourceVersion=seen) as stream:
+        assert (await stream.next())["object"]["code"] == 410
+    async with talk.watch(PODS, resourceVersion=await revision(talk)) as stream:
+        await talk.post(PODS, pod("a"))
+        assert await stream.take(1) == [("ADDED", "a")]
+
+
 async def test_the_history_is_bounded() -> None:
     async with ApiServer(Settings(history=3)) as server, ClientSession(server.url) as session:
         talk = Talk(session)
