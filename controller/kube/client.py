@@ -12,7 +12,8 @@
     watch(resource, selection, resource_version, ...)                lines of JSON events, see `reflector`
     raw(path, params) -> bytes                                       GET of anything else: /version, /readyz
 
-`into` is a msgspec Struct (only its fields are built), `dict` or `msgspec.Raw`. Failures are those of
+`into` is a msgspec Struct (only its fields are built), `dict` or `msgspec.Raw`; a create or replace into
+`PartialObject` is answered with the metadata only. Failures are those of
 `errors`. Writes pass the `gate` (rate and number) and the `fence` (leadership), if they are given.
 """
 
@@ -37,6 +38,7 @@ PAGE = 500
 """Objects a page: 3 MB of pods."""
 _LIST_RESTARTS = 3
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+_METADATA_OF_ONE = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
 
 class ObjectMeta(Struct, rename="camel"):
@@ -57,6 +59,11 @@ class PartialObject(Struct):
     """An object of which only the metadata are wanted."""
 
     metadata: ObjectMeta
+
+
+def _accept(into: object) -> str:
+    """Who wants the metadata only is not sent the rest, of which it just sent all."""
+    return _METADATA_OF_ONE if into is PartialObject else JSON
 
 
 class ListMeta(Struct, rename="camel"):
@@ -211,7 +218,7 @@ class ApiClient:
         target = msgspec.json.decode(content, type=_Target).metadata
         name = target.name if subresource else ""
         path = resource.path(self._namespace(resource, target.namespace), name, subresource)
-        return await self._write(self._request("POST", path, content), into)
+        return await self._write(self._request("POST", path, content, accept=_accept(into)), into)
 
     async def replace(self, resource: Resource, body: object, into: type[T], *, subresource: str = "") -> T:
         """Put the object in the place of the one that was read; Conflict if that one changed meanwhile.
@@ -225,7 +232,7 @@ class ApiClient:
                 f"{resource} {target.namespace}/{target.name}: a replace needs metadata.resourceVersion"
             )
         path = resource.path(self._namespace(resource, target.namespace), target.name, subresource)
-        return await self._write(self._request("PUT", path, content), into)
+        return await self._write(self._request("PUT", path, content, accept=_accept(into)), into)
 
     async def patch(  # noqa: PLR0913 - what a patch request can say, by name
         self,

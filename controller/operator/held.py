@@ -21,13 +21,17 @@ class HeldSlice(Struct):
 
 
 class HeldNode(Struct):
-    """A NodePolicy. `groups` are the ids it names, `observed` the digest that its agent says it enforces."""
+    """A NodePolicy. `groups` are the ids it names, `observed` the digest that its agent says it enforces.
+
+    `generation` changes with the spec and not with the status; 0: not known.
+    """
 
     uid: str
     version: str
     digest: str
     groups: tuple[str, ...] = ()
     observed: str = ""
+    generation: int = 0
 
 
 def is_newer(version: str, known: str) -> bool:

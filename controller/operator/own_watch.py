@@ -15,6 +15,7 @@ from msgspec import Raw, Struct, field
 
 from controller.engine.changes import Member
 from controller.engine.node_policies import spec_digest
+from controller.kube.client import ObjectMeta
 from controller.kube.resource import Resource
 from controller.kube.sink import Unreadable
 from controller.kube.store import Key
@@ -59,7 +60,7 @@ class SeenSlice(Struct):
 class WireNodePolicy(Struct):
     """A NodePolicy as it is sent, its parts still to be read."""
 
-    metadata: Metadata
+    metadata: ObjectMeta
     spec: Raw
     status: Raw = Raw(b"{}")
 
@@ -97,9 +98,13 @@ def keep_slice(wire: WireSlice) -> SeenSlice:
 
 def keep_node(wire: WireNodePolicy) -> SeenNode:
     """What is remembered of a NodePolicy."""
-    spec = bytes(wire.spec)
+    meta, spec = wire.metadata, bytes(wire.spec)
     held = HeldNode(
-        wire.metadata.uid, wire.metadata.resource_version, UNKNOWN, observed=_observed(wire.status)
+        meta.uid,
+        meta.resource_version,
+        UNKNOWN,
+        observed=_observed(wire.status),
+        generation=meta.generation,
     )
     return SeenNode(held, hashlib.blake2b(spec, digest_size=16).digest(), spec)
 

@@ -76,6 +76,15 @@ class Step(Struct, frozen=True, kw_only=True):
         return self.held is None or self.held.digest != self.digest
 
 
+class Identity(Struct, frozen=True):
+    """Which version of which object stands, and what it holds; "" and 0 of what is not known."""
+
+    uid: str = ""
+    version: str = ""
+    digest: str = ""
+    generation: int = 0
+
+
 class Publication:
     """The state of one term as leader. `now` is monotonic time, in seconds."""
 
@@ -306,15 +315,15 @@ class Publication:
         moments = [self.work.next_at(), self._deadlines[0][0] if self._deadlines else None]
         return min((each for each in moments if each is not None), default=None)
 
-    def wrote(self, step: Step, uid: str, version: str, now: float) -> None:
-        """A step is done: what it says stands, under this identity."""
+    def wrote(self, step: Step, found: Identity, now: float) -> None:
+        """A step is done: what it says stands, as `found`."""
         if step.kind is Kind.NODE_POLICY:
-            self._wrote_node(step, uid, version, now)
+            self._wrote_node(step, found, now)
         elif step.work.key.is_stray:
             self._strays.pop(step.name, None)
             self.work.gone(step.work.key, now)
         else:
-            self._wrote_slice(step, uid, version, now)
+            self._wrote_slice(step, found, now)
 
     def unneeded(self, step: Step, now: float) -> None:
         """What a step says stood there already."""
@@ -378,7 +387,7 @@ class Publication:
             change=step.change,
         )
 
-    def _wrote_slice(self, step: Step, uid: str, version: str, now: float) -> None:
+    def _wrote_slice(self, step: Step, found: Identity, now: float) -> None:
         state = self.groups[step.group]
         if step.spec is None:
             state.held.pop(step.index, None)
@@ -387,9 +396,9 @@ class Publication:
                 state.note(SliceChanges(grown=(step.index,)))
         else:
             known = state.held.get(step.index)
-            if known is None or known.uid != uid or is_newer(version, known.version):
+            if known is None or known.uid != found.uid or is_newer(found.version, known.version):
                 count = step.spec.count if isinstance(step.spec, PeerGroupSliceSpec) else 0
-                state.held[step.index] = HeldSlice(uid, version, step.digest, count)
+                state.held[step.index] = HeldSlice(found.uid, found.version, step.digest, count)
         self._go_on(state, step.work, now)
 
     def _go_on(self, state: GroupState, work: Work[Target], now: float) -> None:
@@ -445,7 +454,7 @@ class Publication:
         for name, pending in self._waiting.complete(state.id):
             self._mark_node(name, Moment(now, pending.trigger), urgent=pending.urgent)
 
-    def _wrote_node(self, step: Step, uid: str, version: str, now: float) -> None:
+    def _wrote_node(self, step: Step, found: Identity, now: float) -> None:
         self._writing.pop(step.name, None)
         known = self.nodes.get(step.name)
         if not isinstance(step.spec, NodePolicySpec):
@@ -454,10 +463,12 @@ class Publication:
                 self._read(known.groups, (), now)
             self.work.gone(step.work.key, now)
             return
-        if known is None or known.uid != uid or is_newer(version, known.version):
+        if known is None or known.uid != found.uid or is_newer(found.version, known.version):
             groups = named_groups(step.spec)
-            observed = known.observed if known is not None and known.uid == uid else ""
-            self.nodes[step.name] = HeldNode(uid, version, step.digest, groups, observed)
+            observed = known.observed if known is not None and known.uid == found.uid else ""
+            self.nodes[step.name] = HeldNode(
+                found.uid, found.version, step.digest, groups, observed, found.generation
+            )
             self._read(known.groups if known else (), groups, now)
         self.work.written(step.work.key, now)
 

@@ -13,10 +13,9 @@ from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 
 import msgspec
-from msgspec import Struct
 
 from controller.kube.backoff import Backoff
-from controller.kube.client import ApiClient
+from controller.kube.client import ApiClient, PartialObject
 from controller.kube.errors import (
     ApiError,
     BadRequest,
@@ -37,9 +36,10 @@ from controller.objects.resources import (
     PeerGroupSlice,
     PeerGroupSliceSpec,
 )
+from controller.operator.held import HeldNode
 from controller.operator.metrics import Metrics
 from controller.operator.own_watch import NODE_POLICIES, SLICES, read_node, read_slice
-from controller.operator.publication import Kind, Publication, Step
+from controller.operator.publication import Identity, Kind, Publication, Step
 from controller.telemetry.logs import logger
 
 _ATTEMPTS = 5
@@ -50,18 +50,6 @@ _BREATH = 0.005
 
 _log = logger("operator.writer")
 _RESOURCES = {Kind.SLICE: SLICES, Kind.NODE_POLICY: NODE_POLICIES}
-
-
-class Identity(Struct, frozen=True):
-    """Which version of which object stands."""
-
-    uid: str
-    version: str
-    digest: str = ""
-
-
-class _Written(Struct):
-    metadata: Metadata
 
 
 class Writer:
@@ -159,7 +147,7 @@ class Writer:
             raise
         else:
             self._pause.reset()
-            self._publication.wrote(step, found.uid, found.version, time.monotonic())
+            self._publication.wrote(step, found, time.monotonic())
         self.wake()
 
     def _failed(self, step: Step, error: ApiError) -> None:
@@ -196,16 +184,17 @@ class Writer:
         body = _body(step, found)
         if found is None:
             with self._counted(step, "create"):
-                written = await self._client.create(resource, body, _Written)
+                written = await self._client.create(resource, body, PartialObject)
         else:
             try:
                 with self._counted(step, "update"):
-                    written = await self._client.replace(resource, body, _Written)
+                    written = await self._client.replace(resource, body, PartialObject)
             except NotFound as error:
                 raise Conflict(error.request, error.message, code=404) from error
         if step.work.pending.trigger != math.inf:
             self._metrics.event_to_write.observe(max(0.0, time.time() - step.work.pending.trigger))
-        return Identity(written.metadata.uid, written.metadata.resource_version)
+        meta = written.metadata
+        return Identity(meta.uid, meta.resource_version, step.digest, meta.generation)
 
     async def _delete(self, step: Step, resource: Resource, found: Identity | None) -> Identity:
         if found is not None:
@@ -219,13 +208,25 @@ class Writer:
         return Identity("", "")
 
     async def _look(self, step: Step, resource: Resource) -> Identity | None:
-        """What stands under the name, read afresh."""
+        """What stands under the name, read afresh.
+
+        Of a NodePolicy mostly the status changed, which its agent writes: then its content need not be read.
+        """
+        if isinstance(step.held, HeldNode) and step.held.generation:
+            known = step.held
+            try:
+                meta = (await self._client.get(resource, step.name, PartialObject)).metadata
+            except NotFound:
+                return None
+            if (meta.uid, meta.generation) == (known.uid, known.generation):
+                return Identity(meta.uid, meta.resource_version, known.digest, meta.generation)
         try:
             raw = await self._client.get(resource, step.name, msgspec.Raw)
         except NotFound:
             return None
         held = (read_slice if step.kind is Kind.SLICE else read_node)(bytes(raw))
-        return Identity(held.uid, held.version, held.digest)
+        generation = held.generation if isinstance(held, HeldNode) else 0
+        return Identity(held.uid, held.version, held.digest, generation)
 
     @contextmanager
     def _counted(self, step: Step, operation: str) -> Iterator[None]:

@@ -21,15 +21,18 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
+from msgspec.structs import replace
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from controller.objects.crds import node_policy_crd, peer_group_slice_crd
-from controller.objects.kinds import Cluster, Direction, NetworkPolicy, PolicyRule
+from controller.objects.kinds import Cluster, Direction, NetworkPolicy, Peer, Pod, PolicyRule
 from controller.objects.labels import LabelSelector
 from hack.bench import population
 
@@ -49,10 +52,17 @@ def main() -> None:
     parser.add_argument("--node-size", type=int)
     parser.add_argument("--rate", type=float, default=50.0)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--no-agents", action="store_true", help="nobody reports that it enforces")
     options = parser.parse_args()
     if options.what == "latency":
         found = asyncio.run(
-            latency(options.pods or 5_000, options.node_size or 100, options.rate, options.seconds)
+            latency(
+                options.pods or 5_000,
+                options.node_size or 100,
+                options.rate,
+                options.seconds,
+                agents=not options.no_agents,
+            )
         )
     else:
         found = asyncio.run(start(options.pods or 150_000, options.node_size or population.PODS_PER_NODE))
@@ -78,14 +88,14 @@ async def start(pods: int, node_size: int) -> dict[str, Any]:
 # latency
 
 
-async def latency(pods: int, node_size: int, rate: float, seconds: float) -> dict[str, Any]:
+async def latency(pods: int, node_size: int, rate: float, seconds: float, *, agents: bool) -> dict[str, Any]:
     """Percentiles of event to write in milliseconds, and writes a pod change."""
-    cluster = population.cluster(pods, node_size)
+    cluster = with_more_policies(population.cluster(pods, node_size), pods // 10)
     async with api_server(cluster) as session, operator(session) as process:
         await process.until_published()
         before = await process.metrics()
-        seen = Seen()
-        watchers = [asyncio.create_task(seen.watch(session, plural)) for plural in ("peergroupslices", "nodepolicies")]
+        seen = Seen(session, agents=agents)
+        watchers = [asyncio.create_task(seen.watch(plural)) for plural in ("peergroupslices", "nodepolicies")]
         await seen.started.wait()
         changes = 0
         began = time.monotonic()
@@ -103,9 +113,13 @@ async def latency(pods: int, node_size: int, rate: float, seconds: float) -> dic
             "nodes": len(cluster.nodes),
             "changes_per_second": round(changes / (time.monotonic() - began - 3.0), 1),
             "seen": len(seen.delays),
+            "agents_reports": seen.reports,
             "to_first_write_p50_ms": percentile(seen.delays, 50),
             "to_first_write_p99_ms": percentile(seen.delays, 99),
             **event_to_write(before, after),
+            "conflicts": int(
+                sum(value for name, value in after.items() if "writes_total" in name and "Conflict" in name)
+            ),
             "writes_per_change": round((writes(after) - writes(before)) / changes, 2),
             "rss_mib": process.rss_mib(),
             "cpu_percent": round(
@@ -117,11 +131,36 @@ async def latency(pods: int, node_size: int, rate: float, seconds: float) -> dic
         }
 
 
-class Seen:
-    """When a watcher saw an address for the first time, in ms after the API server took the change."""
+class _Meta(msgspec.Struct):
+    name: str
 
-    def __init__(self) -> None:
+
+class _Spec(msgspec.Struct):
+    digest: str
+
+
+class _Object(msgspec.Struct):
+    metadata: _Meta
+    spec: _Spec
+
+
+class _Event(msgspec.Struct):
+    object: _Object
+
+
+class Seen:
+    """When a watcher saw an address for the first time, in ms after the change was sent to the API server.
+
+    With `agents`, each NodePolicy that it sees is reported as enforced, as by the agent of its node.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, *, agents: bool) -> None:
         self.delays: list[float] = []
+        self.reports = 0
+        self._session = session
+        self._agents = agents
+        self._reporting: set[asyncio.Task[None]] = set()
+        self._observed: dict[str, str] = {}
         self.started = asyncio.Event()
         self._sent: dict[bytes, float] = {}
         self._watching = 0
@@ -130,8 +169,9 @@ class Seen:
         """A change is under way."""
         self._sent[address.encode()] = time.monotonic()
 
-    async def watch(self, session: aiohttp.ClientSession, plural: str) -> None:
+    async def watch(self, plural: str) -> None:
         """Look for the addresses in every object that is written."""
+        session = self._session
         async with session.get(f"{OWN}/{plural}") as answer:
             version = (await answer.json())["metadata"]["resourceVersion"]
         timeout = aiohttp.ClientTimeout(total=None)
@@ -145,16 +185,51 @@ class Seen:
                 for address in _ADDRESS.findall(line):
                     if (sent := self._sent.pop(address, None)) is not None:
                         self.delays.append((now - sent) * 1000)
+                if self._agents and plural == "nodepolicies":
+                    self._enforce(line)
+
+    def _enforce(self, line: bytes) -> None:
+        found = msgspec.json.decode(line, type=_Event).object
+        if self._observed.get(found.metadata.name) != found.spec.digest:
+            self._observed[found.metadata.name] = found.spec.digest
+            task = asyncio.create_task(self._report(found.metadata.name, found.spec.digest))
+            self._reporting.add(task)
+            task.add_done_callback(self._reporting.discard)
+
+    async def _report(self, node: str, digest: str) -> None:
+        url = f"{OWN}/nodepolicies/{node}/status"
+        body = json.dumps({"status": {"observedDigest": digest}})
+        headers = {"Content-Type": "application/merge-patch+json"}
+        async with self._session.patch(url, data=body, headers=headers) as answer:
+            self.reports += answer.ok
 
 
-def changing(cluster: Cluster, count: int) -> Iterator[Any]:
+def with_more_policies(cluster: Cluster, count: int) -> Cluster:
+    """As many policies as asked for: each further one admits one app to another in its namespace."""
+    further = (
+        NetworkPolicy(
+            namespace=space.name,
+            name=f"allow-{source}-to-{target}",
+            pod_selector=LabelSelector.of({"app": f"app-{target}"}),
+            ingress=(PolicyRule(0, (Peer(0, LabelSelector.of({"app": f"app-{source}"})),)),),
+        )
+        for source in range(population.APPS)
+        for target in range(population.APPS)
+        for space in cluster.namespaces
+        if space.name != "kube-system"
+    )
+    missing = max(0, count - len(cluster.policies))
+    return replace(cluster, policies=(*cluster.policies, *islice(further, missing)))
+
+
+def changing(cluster: Cluster, count: int) -> Iterator[Pod]:
     """Pods, evenly over the namespaces."""
     pods = [pod for pod in cluster.pods if pod.namespace != "kube-system"]
     for number in range(count):
         yield pods[number * 37 % len(pods)]
 
 
-async def replace_pod(session: aiohttp.ClientSession, pod: Any, address: str, seen: Seen) -> None:
+async def replace_pod(session: aiohttp.ClientSession, pod: Pod, address: str, seen: Seen) -> None:
     """A pod gets another address, as after a restart of its sandbox: one change that counts."""
     body = {"status": {"podIP": address, "podIPs": [{"ip": address}]}}
     url = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/status"
@@ -170,7 +245,9 @@ async def replace_pod(session: aiohttp.ClientSession, pod: Any, address: str, se
 class OperatorProcess:
     """A running operator."""
 
-    def __init__(self, session: aiohttp.ClientSession, process: asyncio.subprocess.Process, health: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, process: asyncio.subprocess.Process, health: str
+    ) -> None:
         self._session = session
         self._process = process
         self._health = health
@@ -260,7 +337,7 @@ async def api_server(cluster: Cluster) -> AsyncIterator[aiohttp.ClientSession]:
         command = [sys.executable, "-m", "controller.lab.apiserver", "--port-file", str(port_file)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603, ASYNC220 - our own
         try:
-            while not port_file.exists():
+            while not port_file.exists():  # noqa: ASYNC110 - a file tells nobody
                 await asyncio.sleep(0.05)
             url = f"http://127.0.0.1:{port_file.read_text().strip()}"
             timeout = aiohttp.ClientTimeout(total=READY)
@@ -329,8 +406,9 @@ def documents(cluster: Cluster) -> Iterator[dict[str, Any]]:
 
 
 def unchecked(crd: dict[str, Any]) -> dict[str, Any]:
-    """A definition without its schema: the lab's API server checks one in Python, 100 ms for a NodePolicy of
-    100 pods, which a real one does in 1 ms. This is about the operator.
+    """A definition without its schema, since this is about the operator.
+
+    The lab's API server checks a schema in Python: tens of milliseconds for a NodePolicy of 100 pods.
     """
     for version in crd["spec"]["versions"]:
         version["schema"] = {
@@ -392,7 +470,11 @@ def selector(value: LabelSelector) -> dict[str, Any]:
         return {}
     return {
         "matchExpressions": [
-            {"key": each.key, "operator": each.operator.value, **({"values": list(each.values)} if each.values else {})}
+            {
+                "key": each.key,
+                "operator": each.operator.value,
+                **({"values": list(each.values)} if each.values else {}),
+            }
             for each in value.requirements
         ]
     }

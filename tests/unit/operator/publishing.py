@@ -1,7 +1,7 @@
 """A publication at work: the engine changes, steps are taken and done, time passes as the test says."""
 
 from controller.engine.resolve import Resolver
-from controller.operator.publication import GRACE, Kind, Publication, Step
+from controller.operator.publication import GRACE, Identity, Kind, Publication, Step
 from controller.operator.worklist import Moment
 from tests.unit.builder import ClusterBuilder
 from tests.unit.operator.server import Server
@@ -80,8 +80,7 @@ class Stage:
         return None
 
     def do(self, step: Step) -> None:
-        uid, version = self.server.execute(step)
-        self.publication.wrote(step, uid, version, self.now)
+        self.publication.wrote(step, Identity(*self.server.execute(step)), self.now)
 
     def step(self) -> str:
         """Do the next step; its name, "" when nothing is due."""

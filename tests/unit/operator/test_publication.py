@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from controller.objects.resources import MEMBERS_MAX, NodePolicySpec, PeerGroupSliceSpec
-from controller.operator.publication import GRACE, Kind, Publication
+from controller.operator.publication import GRACE, Identity, Kind, Publication
 from controller.operator.worklist import INTERVAL
 from tests.unit.builder import ClusterBuilder, cluster, labels
 from tests.unit.operator.publishing import Stage
@@ -348,10 +348,10 @@ def test_the_echo_of_an_own_write_is_no_change_of_somebody_else() -> None:
     stage = published(BARE).become(SHOP)
     step = stage.take()
     assert step is not None
-    uid, version = stage.server.execute(step)
+    found = Identity(*stage.server.execute(step))
 
     assert not stage.server.tell(stage.publication, step.kind, step.name, stage.at)  # before the answer
-    stage.publication.wrote(step, uid, version, stage.now)
+    stage.publication.wrote(step, found, stage.now)
     stage.settle()
     for kind, name in stage.server.objects:
         assert not stage.server.tell(stage.publication, kind, name, stage.at)

@@ -266,3 +266,21 @@ async def test_ending_waits_for_what_is_under_way_and_begins_nothing(desk: Desk)
         await asyncio.sleep(0.05)
 
     assert set(desk.publication.nodes) == {"node-1", "node-2"}
+
+
+async def test_a_status_that_an_agent_wrote_meanwhile_is_no_other_content(desk: Desk) -> None:
+    desk.begin(SHOP)
+    async with desk.writing():
+        await desk.done()
+        change = {"status": {"observedDigest": "abc"}}
+        await desk.client.patch(NODE_POLICIES, "node-1", change, NodePolicy, subresource="status")
+        desk.server.api.counts.clear()
+        desk.stage.become(SHOP.pod("shop/second", labels={"app": "web"}, node="node-1", ip="10.0.0.7"))
+        desk.writer.wake()
+        await desk.done()
+
+    assert (desk.counted("get"), desk.writes(kind="NodePolicy", op="update", result="Conflict")) == (1, 1.0)
+    found = await desk.client.get(NODE_POLICIES, "node-1", NodePolicy)
+    assert [each.name for each in found.spec.pods] == ["second", "web"]
+    assert found.status is not None
+    assert found.status.observed_digest == "abc"
