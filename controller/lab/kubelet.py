@@ -116,9 +116,9 @@ class Kubelet:
             self._touch_later(pod.key)
 
     def pod_is_gone(self, key: str) -> None:
-        """A pod is no more."""
+        """A pod is no more, and nobody waited for it to end."""
         if self._wanted.pop(key, None) is not None:
-            self._touch_later(key)
+            self._touch([key])
 
     # What runs
 

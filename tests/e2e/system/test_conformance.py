@@ -4,11 +4,13 @@ One lab serves all: objects are brought from what the scenario before left to wh
 cluster's users would change them. Pods stay, namespaces are relabelled, policies come and go.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 
 import pytest
 from msgspec import Struct
 
+from controller.lab.lab import Lab
 from controller.lab.podspec import ADDRESS_ANNOTATION
 from tests.conformance.cases import each_scenario_of
 from tests.conformance.layouts import in_family, with_both_families
@@ -106,9 +108,17 @@ async def conforms(
 
 
 @pytest.fixture(scope="module")
-def play() -> dict[str, Play]:
-    """What was applied to each lab so far."""
-    return {}
+def play() -> Iterator[dict[str, Play]]:
+    """What was applied to each lab so far; removed in the end."""
+    found: dict[str, Play] = {}
+    yield found
+
+    async def remove(on: Play) -> None:
+        async with Lab.attached(on.system.lab.run_dir) as lab:
+            await System(lab, on.system.kernels).clear(_NODES)
+
+    for each in found.values():
+        asyncio.run(remove(each))
 
 
 @each_scenario_of(SUITE)
