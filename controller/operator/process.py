@@ -242,32 +242,23 @@ class Operator:
         def of_term(figure: Callable[[Term], float]) -> Callable[[], float]:
             return lambda: figure(self._term) if self._term is not None else 0.0
 
-        watch("pods_tracked", "Pods known.", lambda: len(pods))
-        watch("policies", "NetworkPolicies known.", lambda: len(intake.known[Source.NETWORK_POLICIES]))
-        watch("namespaces", "Namespaces known.", lambda: len(intake.known[Source.NAMESPACES]))
-        watch("nodes", "Nodes known.", lambda: len(intake.known[Source.NODES]))
-        watch("quarantined_pods", "Pods that cannot be read in full.", lambda: len(intake.quarantined))
-        watch(
-            "pods_silence_seconds",
-            "Since the API server said anything of pods.",
-            lambda: _age(pods.last_contact),
-        )
-        watch("census_age_seconds", "Since names were compared.", lambda: _age(census.taken_at))
-        watch("kopf_restarts", "How often kopf ended and was started again.", lambda: kopf.restarts)
-        watch("leader", "1 while this replica leads.", lambda: float(self.is_leading))
-        watch("published", "1 once everything was published in this term.", lambda: float(self.is_published))
-        watch("groups", "Peer groups.", of_term(lambda term: len(term.publication.groups)))
-        watch("group_members", "Members of all peer groups.", of_term(lambda term: term.publication.members))
-        watch("slices", "PeerGroupSlices that stand.", of_term(lambda term: term.publication.slices))
-        watch("nodepolicies", "NodePolicies that stand.", of_term(lambda term: len(term.publication.nodes)))
-        watch(
-            "queue_depth",
-            "Objects that differ from what stands.",
-            of_term(lambda term: term.publication.backlog),
-        )
+        watch("pods_tracked", lambda: len(pods))
+        watch("policies", lambda: len(intake.known[Source.NETWORK_POLICIES]))
+        watch("namespaces", lambda: len(intake.known[Source.NAMESPACES]))
+        watch("nodes", lambda: len(intake.known[Source.NODES]))
+        watch("quarantined_pods", lambda: len(intake.quarantined))
+        watch("pods_silence_seconds", lambda: _age(pods.last_contact))
+        watch("census_age_seconds", lambda: _age(census.taken_at))
+        watch("kopf_restarts", lambda: kopf.restarts)
+        watch("leader", lambda: float(self.is_leading))
+        watch("published", lambda: float(self.is_published))
+        watch("groups", of_term(lambda term: len(term.publication.groups)))
+        watch("group_members", of_term(lambda term: term.publication.members))
+        watch("slices", of_term(lambda term: term.publication.slices))
+        watch("nodepolicies", of_term(lambda term: len(term.publication.nodes)))
+        watch("queue_depth", of_term(lambda term: term.publication.backlog))
         watch(
             "queue_oldest_age_seconds",
-            "Age of the oldest difference that still stands.",
             of_term(lambda term: term.publication.oldest_age(time.monotonic())),
         )
 
