@@ -217,6 +217,21 @@ def test_slices_stay_while_a_node_policy_that_names_them_cannot_be_written() -> 
     assert stage.slices() == set()
 
 
+def test_slices_stay_while_somebody_elses_node_policy_names_them() -> None:
+    stage = published()
+    old, slices = spec_of(stage, "node-1"), stage.slices()
+    stage.become(BARE.policy("shop/web", DENY)).settle()
+    stage.server.put(Kind.NODE_POLICY, "node-1", old)
+    stage.server.tell(stage.publication, Kind.NODE_POLICY, "node-1", stage.at)
+    step = stage.take()
+    assert step is not None
+    stage.publication.failed(step, stage.now, 10 * GRACE)
+
+    stage.wait_for_grace()
+
+    assert slices <= stage.slices()
+
+
 def test_a_group_that_is_named_again_within_the_grace_is_brought_up_to_date() -> None:
     stage = published(crowd(MEMBERS_MAX + 5)).become(crowd(MEMBERS_MAX + 5, BARE).policy("shop/web", DENY))
     stage.settle()
