@@ -16,10 +16,11 @@ demo-keep: ## The same, and leave the cluster running to try things on
 	@hack/setup kernel
 	@hack/demo keep
 
+WORKERS ?= auto
 test: ## Run every check and every test; as root also those that load rules into a kernel
 	@hack/setup kernel
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 lint: ## Run the linters, the type checker and the check of the import direction
 	@hack/setup

@@ -100,6 +100,8 @@ def main() -> NoReturn:
 
 def _last_words(error: Exception) -> str:
     """What is said of an error that no verb expects: what stands behind standard output, or a bug."""
+    while isinstance(error, ExceptionGroup):  # says nothing but how many there are
+        error = error.exceptions[0]
     if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
         return f"cannot write: {error.strerror}"
     return f"internal error: {type(error).__name__}: {error}; PODGATE_DEBUG=1 shows where, please report it"

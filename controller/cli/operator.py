@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     "--identity",
     default="",
     metavar="NAME",
-    help="Who this replica is, in the lease. Default: the host's name and a random part.",
+    help="Who this replica is, in the lease; a random part is added. Default: the host's name.",
 )
 @cluster_options
 @health_option("127.0.0.1:9440")

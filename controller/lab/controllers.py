@@ -188,11 +188,15 @@ class WorkloadController:
             self._made.pop(key, None)
             self.trigger.pull_later(_RETRY)
 
-    async def _delete(self, pod: Pod) -> None:
+    async def _delete(self, pod: Pod, grace_seconds: int | None = None) -> None:
         self._deleted[pod.metadata.uid] = time.monotonic()
         try:
             await self._client.delete(
-                PODS, pod.metadata.name, namespace=pod.metadata.namespace, uid=pod.metadata.uid
+                PODS,
+                pod.metadata.name,
+                namespace=pod.metadata.namespace,
+                uid=pod.metadata.uid,
+                grace_seconds=grace_seconds,
             )
         except (NotFound, Conflict):
             self.trigger.pull()
@@ -221,13 +225,14 @@ class WorkloadController:
             self.trigger.pull_later(_RETRY)
 
     async def _collect(self, pods: list[Pod], nodes: list[Node], workloads: list[Workload]) -> None:
-        """Delete pods whose workload or whose node is gone."""
+        """Delete pods whose workload or whose node is gone, which has no kubelet to wait for any more."""
         uids = {each.metadata.uid for each in workloads}
         names = {node.metadata.name for node in nodes}
+        homeless = [pod for pod in pods if pod.node and pod.node not in names]
         orphans = [
             pod
             for pod in pods
-            if (pod.controller and pod.controller.kind in API_VERSIONS and pod.controller.uid not in uids)
-            or (pod.node and pod.node not in names)
+            if pod.controller and pod.controller.kind in API_VERSIONS and pod.controller.uid not in uids
+            if not pod.is_terminating and pod not in homeless
         ]
-        await asyncio.gather(*(self._delete(pod) for pod in orphans if not pod.is_terminating))
+        await asyncio.gather(*map(self._delete, orphans), *(self._delete(pod, 0) for pod in homeless))

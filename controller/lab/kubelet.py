@@ -116,9 +116,9 @@ class Kubelet:
             self._touch_later(pod.key)
 
     def pod_is_gone(self, key: str) -> None:
-        """A pod is no more."""
+        """A pod is no more, and nobody waited for it to end."""
         if self._wanted.pop(key, None) is not None:
-            self._touch_later(key)
+            self._touch([key])
 
     # What runs
 
@@ -172,7 +172,10 @@ class Kubelet:
             del self._running[running.pod.key]
         links = [running.link for running in stopping if running.link is not None]
         if links:
-            await asyncio.to_thread(self._network.remove_pods, links)
+            try:
+                await asyncio.to_thread(self._network.remove_pods, links)
+            except (CommandError, OSError) as error:
+                _log.error("the networks of pods remain, until the lab goes down: %s", error)
         for running in stopping:
             if running.link is not None:
                 for family, address in running.addresses.items():

@@ -20,7 +20,7 @@ _COMMAND = "from controller.cli.main import main; main()"
 def apiserver_argv(descriptors: Sequence[int]) -> Sequence[str]:
     """The API server, listening at sockets that it inherits."""
     options = [word for number in descriptors for word in ("--fd", str(number))]
-    return [sys.executable, "-m", "controller.lab.apiserver", *options]
+    return [sys.executable, "-m", "controller.lab.apiserver", "--graceful-pods", *options]
 
 
 def controlplane_argv(run_dir: RunDir) -> Sequence[str]:

@@ -78,7 +78,7 @@ class Operator:
         self.health_address = ""
         """Where health is served, once it is."""
         self._options = options
-        self._identity = options.identity or own_identity()
+        self._identity = own_identity(options.identity)
         self._stopping = asyncio.Event()
         self._synced = asyncio.Event()
         self._term: Term | None = None

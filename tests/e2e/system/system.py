@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
-
 from controller.cli.live import NODE_POLICIES
 from controller.kube.client import ApiClient
 from controller.kube.resource import NAMESPACES, NETWORK_POLICIES, PODS
@@ -79,11 +77,6 @@ class System:
         """How often a process of a role has said that it began to work."""
         words = "first programming done" if role.startswith("agent/") else "in step with the API server"
         return self.lab.log(role).count(words) if self.lab.run_dir.log(role).exists() else 0
-
-    def log_lines(self, role: str) -> list[dict[str, Any]]:
-        """The log of a process, line by line."""
-        lines = self.lab.log(role).splitlines()
-        return [msgspec.json.decode(line) for line in lines if line.startswith("{")]
 
     def broken(self) -> list[str]:
         """What any process of the lab wrote of bugs in it."""

@@ -4,11 +4,13 @@ One lab serves all: objects are brought from what the scenario before left to wh
 cluster's users would change them. Pods stay, namespaces are relabelled, policies come and go.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 
 import pytest
 from msgspec import Struct
 
+from controller.lab.lab import Lab
 from controller.lab.podspec import ADDRESS_ANNOTATION
 from tests.conformance.cases import each_scenario_of
 from tests.conformance.layouts import in_family, with_both_families
@@ -95,19 +97,28 @@ async def conforms(
     score = counts.Score(
         f"{suite.name} end to end", len(suite.scenarios), "probes", scenario.name, system.lab.settings.backend
     )
-    record(counts.PROPERTY, score)
     on = play.setdefault(system.lab.settings.name, Play(system))
     on.system = system
-    faults = await on.faults(scenario, score)
+    try:
+        faults = await on.faults(scenario, score)
+    finally:
+        counts.record(score, record)
     first = "\n".join(faults[:_SHOWN_FAULTS])
     assert not faults, f"{len(faults)} of {score.probes} probes went wrong, the first being:\n{first}"
 
 
 @pytest.fixture(scope="module")
-def play(request: pytest.FixtureRequest) -> dict[str, Play]:
-    """What was applied to each lab so far."""
-    counts.show(request.config)
-    return {}
+def play() -> Iterator[dict[str, Play]]:
+    """What was applied to each lab so far; removed in the end."""
+    found: dict[str, Play] = {}
+    yield found
+
+    async def remove(on: Play) -> None:
+        async with Lab.attached(on.system.lab.run_dir) as lab:
+            await System(lab, on.system.kernels).clear(_NODES)
+
+    for each in found.values():
+        asyncio.run(remove(each))
 
 
 @each_scenario_of(SUITE)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from controller.lab.bringup import agent_role
+from controller.lab.namespaces import named
 from controller.lab.podspec import SUCCEED_ANNOTATION, Pod
 from controller.lab.probing import Outcome
 from controller.objects.kinds import Protocol
@@ -77,9 +78,10 @@ async def test_an_address_that_is_used_again_brings_no_rights_along(
 
 
 async def until_ended(system: System, key: str) -> None:
-    """Wait until a pod has exited."""
+    """Wait until a pod has exited and its network is gone."""
     deadline = time.monotonic() + 10
-    while not any(each.key == key and each.has_ended for each in await system.lab.pods()):
+    place = system.lab.names.pod(*key.split("/"))
+    while named(place) or not any(each.key == key and each.has_ended for each in await system.lab.pods()):
         assert time.monotonic() < deadline, f"{key} has not ended"
         await asyncio.sleep(0.01)
 

@@ -74,7 +74,10 @@ async def shop_files(system: System) -> AsyncIterator[list[Path]]:
     await kubectl(system, "delete", kinds, "--all", "--all-namespaces", "--wait=false")
     found = {each["metadata"]["name"] for each in read_manifests(SHOP) if each["kind"] == "Namespace"}
     await system.clear(found - {*ITS_OWN})
-    await system.until_gone({pod.key for pod in await system.lab.pods()})
+    homes = (f"{home}/" for home in (*found, *ITS_OWN))
+    await system.until_gone(
+        {pod.key for home in homes for pod in await system.lab.pods() if pod.key.startswith(home)}
+    )
     await system.in_step()
 
 
