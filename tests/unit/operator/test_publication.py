@@ -3,7 +3,8 @@
 from msgspec.structs import replace
 
 from controller.objects.resources import MEMBERS_MAX, NodePolicySpec, PeerGroupSliceSpec
-from controller.operator.publication import GRACE, Identity, Kind, Publication
+from controller.operator.publication import GRACE, Publication
+from controller.operator.steps import Identity, Kind
 from controller.operator.worklist import INTERVAL
 from tests.unit.builder import ClusterBuilder, cluster, labels
 from tests.unit.operator.publishing import Stage
