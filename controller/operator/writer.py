@@ -39,7 +39,8 @@ from controller.objects.resources import (
 from controller.operator.held import HeldNode
 from controller.operator.metrics import Metrics
 from controller.operator.own_watch import NODE_POLICIES, SLICES, read_node, read_slice
-from controller.operator.publication import Identity, Kind, Publication, Step
+from controller.operator.publication import Publication
+from controller.operator.steps import Identity, Kind, Step
 from controller.telemetry.logs import logger
 
 _ATTEMPTS = 5

@@ -15,7 +15,7 @@ from controller.objects.crds import node_policy_crd, peer_group_slice_crd
 from controller.objects.resources import NodePolicySpec, PeerGroupSliceSpec
 from controller.operator.own_watch import NODE_POLICIES, SLICES, place_of
 from controller.operator.process import Operator
-from controller.operator.publication import named_groups
+from controller.operator.steps import named_groups
 from tests.e2e.operator.test_publishing import random_operation
 from tests.e2e.operator.world import World, admits, client_of, eventually, namespace, node, pod, policy
 
