@@ -37,6 +37,8 @@ Key = tuple[str, str]
 
 Value = NetworkPolicy | NamespaceReading | NodeReading
 
+_REMEMBERED = 10_000
+"""How many objects that are gone are remembered: 1 MB."""
 _log = logger("operator.intake")
 
 
@@ -123,7 +125,7 @@ class Intake:
     `changed` is called after each event that changed a result, with the time of day it came at.
     """
 
-    def __init__(self, changed: Callable[[Changes, float], None]) -> None:
+    def __init__(self, changed: Callable[[Changes, float], None], *, remembered: int = _REMEMBERED) -> None:
         self.resolver = Resolver()
         self.known: dict[Source, dict[Key, Known]] = {source: {} for source in Source}
         self.quarantined: dict[PodKey, Quarantine] = {}
@@ -131,17 +133,22 @@ class Intake:
         self.pods_of: Callable[[], Iterable[Pod]] = tuple
         """Every pod that could be read, for the moment when the labels of a namespace cannot."""
         self._changed = changed
+        self._remembered = remembered
+        self._gone: dict[str, None] = {}
         self._renamed: dict[Key, PodKey] = {}
         self._unreadable_namespaces: set[str] = set()
 
     # Namespaces, NetworkPolicies, Nodes
 
     def take(self, arrival: Arrival) -> None:
-        """An event. One that is older than what is known is not believed."""
+        """An event. One that is older than what is known is not believed, nor is one of what is gone."""
         known = self.known[arrival.source].get(arrival.key)
         if arrival.value is None:
+            self._remember_gone(arrival.uid)
             if known is not None and known.uid == arrival.uid:
                 self.forget(arrival.source, arrival.key, arrival.received.wall)
+            return
+        if arrival.uid in self._gone:
             return
         if known is not None and not is_newer(arrival.version, known.version):
             known.seen_at = arrival.received.monotonic
@@ -157,6 +164,7 @@ class Intake:
         known = self.known[source].pop(key, None)
         if known is None:
             return
+        self._remember_gone(known.uid)
         match known.value:
             case NetworkPolicy():
                 self.resolver.remove_policy(known.value.key)
@@ -166,6 +174,14 @@ class Intake:
             case NodeReading():
                 self.resolver.remove_node(known.value.node.name)
         self._tell(at)
+
+    def _remember_gone(self, uid: str) -> None:
+        """What was read before it went and comes in after that would stay as a ghost; no uid comes back."""
+        if not uid:
+            return
+        self._gone[uid] = None
+        if len(self._gone) > self._remembered:
+            del self._gone[next(iter(self._gone))]
 
     def _put(self, value: Value) -> None:
         match value:

@@ -15,7 +15,13 @@ from controller.engine.rulesets import NodeView, RulesetId
 from controller.kube.client import ApiClient
 from controller.objects.assembly import observed_cluster
 from controller.objects.kinds import Cluster, Protocol
-from controller.objects.resources import GROUP_LABEL, ConditionType, NodePolicy, PeerGroupSlice
+from controller.objects.resources import (
+    GROUP_LABEL,
+    ConditionType,
+    NodePolicy,
+    NodePolicySpec,
+    PeerGroupSlice,
+)
 
 Members = frozenset[str | tuple[str, Protocol, int]]
 
@@ -64,7 +70,7 @@ class Expectation:
                 continue
             spec = node_policy_spec(self.resolver.share(name), self._version_of)
             if found.spec != spec:
-                yield f"{name}: the NodePolicy is not what the objects say"
+                yield f"{name}: the NodePolicy is not what the objects say: {_difference(found.spec, spec)}"
             yield from self._unreported(name, found)
 
     def _unreported(self, name: str, found: NodePolicy) -> Iterator[str]:
@@ -101,3 +107,12 @@ class Expectation:
         policy = self.resolver.policy((ruleset.namespace, ruleset.name))
         assert policy is not None
         return PolicyVersion(policy.uid, policy.generation)
+
+
+def _difference(held: NodePolicySpec, wanted: NodePolicySpec) -> str:
+    """The parts of two specs that are not in both."""
+    found = []
+    for field in ("pods", "rulesets", "groups", "named_port_groups", "addresses", "pod_cidrs"):
+        has, needs = {*getattr(held, field)}, {*getattr(wanted, field)}
+        found += [f"lacks {each}" for each in needs - has] + [f"holds {each}" for each in has - needs]
+    return "; ".join(found) or "in another order"

@@ -130,6 +130,45 @@ def test_a_deleted_object_is_gone() -> None:
     assert found.known[Source.NETWORK_POLICIES] == {}
 
 
+def test_a_deleted_object_does_not_come_back_by_what_was_said_of_it_before() -> None:
+    """As when a census reads it just before it goes, and hands it over just after."""
+    found = intake()
+
+    found.take(policy(version=2, gone=True))
+    found.take(policy(version=1))
+
+    assert selector(found) == ""
+
+
+def test_nor_does_one_that_a_census_found_gone() -> None:
+    found = intake()
+    found.take(policy(version=1))
+
+    found.forget(Source.NETWORK_POLICIES, ("shop", "p"), 1002.0)
+    found.take(policy(version=2))
+
+    assert selector(found) == ""
+
+
+def test_another_object_of_that_name_is_taken_in() -> None:
+    found = intake()
+    found.take(policy(version=2, gone=True))
+
+    found.take(policy(uid="2", version=3))
+
+    assert selector(found) == "app=web"
+
+
+def test_objects_that_are_gone_are_remembered_up_to_a_number() -> None:
+    found = Intake(Told(), remembered=2)
+    for number in range(3):
+        found.take(policy(uid=str(number), gone=True))
+
+    found.take(policy(uid="0", version=9))
+
+    assert selector(found) == "app=web"
+
+
 def test_an_event_heard_again_counts_as_seen() -> None:
     found = intake()
     found.take(policy(version=5))
