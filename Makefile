@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-keep test lint format bench bench-kernel bench-agent bench-operator soak image-check install-yaml
-.PHONY: kind-up kind-e2e kind-down clean
+.PHONY: docs kind-up kind-e2e kind-down clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ format: ## Format the code, and mend what ruff can mend
 	@hack/setup
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+
+docs: ## Write the reference pages anew, from the code
+	@hack/setup
+	@for page in cli_reference metrics_reference resources_reference lint_codes; do $(BIN)/python hack/docs/$$page.py; done
 
 bench: ## Measure resolve, compile and render on generated clusters of up to 150k pods
 	@hack/setup
