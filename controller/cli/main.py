@@ -62,7 +62,7 @@ class _Verbs(click.Group):
 def podgate() -> None:
     """Kubernetes NetworkPolicy, compiled to iptables and explained.
 
-    All verbs work offline, on plain manifests:
+    What says what policies mean works offline, on plain manifests:
 
     \b
       podgate explain shop/web shop/db --port 5432/TCP -f manifests/

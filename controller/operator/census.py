@@ -14,7 +14,7 @@ from typing import Any
 
 from controller.kube.backoff import Backoff
 from controller.kube.client import ApiClient, ObjectMeta
-from controller.kube.errors import ApiError, NotFound
+from controller.kube.errors import ApiError, KubeError, NotFound
 from controller.operator.held import is_newer
 from controller.operator.intake import Intake, Key, Known, Received, Source, arrival_of
 from controller.operator.kopf_source import RESOURCES
@@ -30,6 +30,10 @@ _PATIENCE = 5.0
 _LOOK = 0.05
 
 _log = logger("operator.census")
+
+
+class HistoryLostError(KubeError):
+    """The API server has forgotten what it said: nothing that is known can be compared with what it says."""
 
 
 class Census:
@@ -65,7 +69,10 @@ class Census:
             await self._until_asked()
 
     async def take(self) -> None:
-        """Take one; returns when everything is known that it named. What fails is tried again."""
+        """Take one; returns when everything is known that it named. What fails is tried again.
+
+        Raises HistoryLostError, with which this process ends: the next one knows nothing that is not so.
+        """
         pause = Backoff(first=0.2, cap=20.0)
         while True:
             try:
@@ -94,6 +101,12 @@ class Census:
         listing = await self._client.list_metadata(RESOURCES[source])
         listed = {(meta.namespace, meta.name): meta for meta in listing.items}
         known = self._intake.known[source]
+        for key, found in known.items():
+            if key in listed and _is_from_a_lost_future(found, listed[key], began):
+                raise HistoryLostError(
+                    f"{source} {_name(key)}: the API server is back at {listed[key].resource_version}, and "
+                    f"version {found.version} was known: restored from a backup? All has to be read anew"
+                )
         ghosts = [key for key, found in known.items() if _is_ghost(found, listed.get(key), began)]
         for key in ghosts:
             self._intake.forget(source, key, time.time())
@@ -136,13 +149,17 @@ def _is_ghost(known: Known, listed: ObjectMeta | None, began: float) -> bool:
     return known.seen_at < began and (listed is None or listed.uid != known.uid)
 
 
+def _is_from_a_lost_future(known: Known, listed: ObjectMeta, began: float) -> bool:
+    """Whether a version that was heard of before the list began is newer than the one in the list."""
+    is_same = known.seen_at < began and known.uid == listed.uid
+    return is_same and is_newer(known.version, listed.resource_version)
+
+
 def _is_up_to_date(known: Known | None, listed: ObjectMeta, began: float) -> bool:
-    """Whether what is known is as new as the list; what was heard of since is newer."""
-    if known is None:
+    """Whether what is known is as new as the list. An event that came since may be an old one, and late."""
+    if known is None or is_newer(listed.resource_version, known.version):
         return False
-    if known.seen_at >= began:
-        return True
-    return known.uid == listed.uid and not is_newer(listed.resource_version, known.version)
+    return known.uid == listed.uid or known.seen_at >= began
 
 
 def _name(key: Key) -> str:
