@@ -2,8 +2,8 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-keep test lint format bench bench-kernel bench-agent soak image-check install-yaml
-.PHONY: kind-up kind-e2e kind-down clean
+.PHONY: help demo demo-keep test lint format bench bench-kernel bench-agent bench-operator soak image-check install-yaml
+.PHONY: docs kind-up kind-e2e kind-down clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,10 +16,11 @@ demo-keep: ## The same, and leave the cluster running to try things on
 	@hack/setup kernel
 	@hack/demo keep
 
+WORKERS ?= auto
 test: ## Run every check and every test; as root also those that load rules into a kernel
 	@hack/setup kernel
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 lint: ## Run the linters, the type checker and the check of the import direction
 	@hack/setup
@@ -38,6 +39,10 @@ format: ## Format the code, and mend what ruff can mend
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+docs: ## Write the reference pages anew, from the code
+	@hack/setup
+	@for page in cli_reference metrics_reference resources_reference lint_codes; do $(BIN)/python hack/docs/$$page.py; done
+
 bench: ## Measure resolve, compile and render on generated clusters of up to 150k pods
 	@hack/setup
 	@$(BIN)/python hack/bench/engine.py --json bench.json
@@ -50,6 +55,11 @@ bench-kernel: ## Measure what changes cost in the kernel, on both backends (root
 bench-agent: ## Measure an agent: watch to kernel, memory, processor when idle, on both backends (root)
 	@hack/setup kernel
 	@$(BIN)/python hack/bench/agent.py --json bench-agent.json
+
+bench-operator: ## Measure the operator: event to write at 5,000 pods, first start and memory at 150,000
+	@hack/setup
+	@$(BIN)/python hack/bench/publishing.py latency
+	@$(BIN)/python hack/bench/publishing.py start
 
 SECONDS ?= 600
 SEED ?= 1

@@ -9,7 +9,9 @@ from controller.agent.subscription import Snapshot
 from controller.telemetry.logs import logger
 
 SPACING = 10.0
-"""Seconds between writes that only bring other members: a megabyte each, on nodes with many peers."""
+"""Seconds between writes that only bring more members: a megabyte each, on nodes with many peers."""
+SHORTEST = 1.0
+"""Seconds between any two."""
 
 _log = logger("agent.cache")
 
@@ -27,7 +29,7 @@ class CacheWriter:
         self._writing = threading.Lock()
 
     def keep(self, snapshot: Snapshot, is_new: bool) -> None:
-        """Have this on disk: soon, or at once where its rules are new."""
+        """Have this on disk: soon, or at once where its rules are new or a member went."""
         self._newest = snapshot
         self._arrived.set()
         if is_new:
@@ -40,6 +42,7 @@ class CacheWriter:
             self._arrived.clear()
             self._urgent.clear()
             await asyncio.to_thread(self.flush)
+            await asyncio.sleep(min(SHORTEST, self._spacing))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._spacing):
                     await self._urgent.wait()

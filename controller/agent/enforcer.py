@@ -109,6 +109,9 @@ class Enforcer:
                 if attempt + 1 == ATTEMPTS:
                     raise
                 self._sleep(FIRST_PAUSE * 2**attempt)
+            except BaseException:
+                self._held = None  # a bug, in the middle of a plan: the steps before it are taken
+                raise
             else:
                 seconds = time.monotonic() - started
                 return Applied(self.family, cause, steps, generation, seconds, attempt)

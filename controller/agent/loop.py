@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol, TypeVar
 
 from controller.agent.enforcer import Applied
 from controller.agent.guard import Check, Schedule
@@ -27,6 +27,9 @@ from controller.agent.subscription import News, Problem, Snapshot, Subscription,
 from controller.dataplane.plan import Commit
 from controller.engine.rulesets import NodeView
 
+_Group = TypeVar("_Group")
+_Member = TypeVar("_Member")
+
 FIRST_RETRY = 0.5
 LAST_RETRY = 30.0
 STALE_AFTER = 300.0
@@ -41,7 +44,7 @@ class Outlets(NamedTuple):
 
     report: Callable[[Report], None]
     keep: Callable[[Snapshot, bool], None]
-    """What to go on from after a restart, and whether its rules are new."""
+    """What to go on from after a restart, and whether its rules are new, or a peer less is in it."""
     journal: Journal
     metrics: AgentMetrics
 
@@ -94,6 +97,7 @@ class Reconciler:
         self._families = {family: _Family() for family in kernel.families}
         self._target: Target | None = None
         self._in_force: Target | None = None
+        self._kept: Target | None = None
         self._news: deque[News] = deque(maxlen=_NEWS_KEPT)
         self._proxy: tuple[Problem, ...] = ()
         self._repairs = 0
@@ -153,7 +157,10 @@ class Reconciler:
             self._take_outcome(outcome, target)
         if any(_wrote_rules(outcome) for outcome in outcomes):
             self._schedule.written(time.monotonic())
-        if all(state.view is target.view for state in self._families.values()):
+        held = [state.view is target.view for state in self._families.values()]
+        if any(held):
+            self._keep(target)
+        if all(held):
             self._come_into_force(target, time.monotonic() - began)
 
     def _take_outcome(self, outcome: Outcome, target: Target) -> None:
@@ -184,9 +191,14 @@ class Reconciler:
         waited = self._latency.applied(self._news, time.monotonic(), time.time())
         self._news.clear()
         self._outlets.journal.in_force(target, seconds, waited)
+
+    def _keep(self, target: Target) -> None:
+        """Have it on disk, also while a family fails: a start from what was before could open something."""
+        before, self._kept = self._kept, target
         snapshot = self._subscription.snapshot
-        if snapshot is not None:
-            self._outlets.keep(snapshot, before is None or before.digest != target.digest)
+        if before is not target and snapshot is not None:
+            is_urgent = before is None or before.digest != target.digest or _loses_members(before, target)
+            self._outlets.keep(snapshot, is_urgent)
 
     async def _look(self, target: Target, check: Check) -> None:
         """Whether the kernel still holds what it was given. A family that failed is left to its retries."""
@@ -272,3 +284,16 @@ class Reconciler:
 
 def _wrote_rules(outcome: Outcome) -> bool:
     return isinstance(outcome, Applied) and any(isinstance(step, Commit) for step in outcome.steps)
+
+
+def _loses_members(before: Target, after: Target) -> bool:
+    """Whether a group has a member less. O(members of groups that changed)."""
+    old, new = before.view, after.view
+    return _loses(old.groups, new.groups) or _loses(old.named_ports, new.named_ports)
+
+
+def _loses(before: Mapping[_Group, frozenset[_Member]], after: Mapping[_Group, frozenset[_Member]]) -> bool:
+    return any(
+        group in after and found is not after[group] and not found <= after[group]
+        for group, found in before.items()
+    )

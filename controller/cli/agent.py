@@ -82,9 +82,13 @@ def command(
     from controller.agent.node import NodeEnforcement  # noqa: PLC0415 - `--help` needs none of them
     from controller.agent.node_kernel import NodeKernel  # noqa: PLC0415
     from controller.agent.process import AgentSettings, serve  # noqa: PLC0415
+    from controller.kube.errors import ConfigurationError  # noqa: PLC0415
+    from controller.objects.names import dns_subdomain_problem, shown  # noqa: PLC0415
     from controller.telemetry.health import AddressError  # noqa: PLC0415
     from controller.telemetry.logs import Format, Level, configure  # noqa: PLC0415
 
+    if problem := dns_subdomain_problem(node_name):
+        raise CommandError(f"--node-name: {shown(node_name)} is no name of a node: it {problem}")
     configure(Level(log_level), Format(log_format))
     connection = connection_of(os.environ, **cluster)
     place, runner = open_place(netns, backend)
@@ -112,4 +116,14 @@ def command(
         asyncio.run(serve(agent, connection, lambda: NodeKernel(place, enforcement)))
     except AddressError as error:
         raise CommandError(str(error)) from error
+    except ExceptionGroup as group:  # from one of the parts that run side by side
+        found = group.subgroup(ConfigurationError)
+        if found is None:
+            raise
+        raise CommandError(str(_first(found))) from group
     return CLEAN
+
+
+def _first(error: Exception) -> Exception:
+    """The first error in a group, of whatever depth; itself if it is none."""
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error

@@ -11,11 +11,13 @@ from controller.cli import lab_objects, lab_probe, lab_status
 from controller.cli.failure import CLEAN, FOUND, CommandError
 from controller.cli.lab_options import PATH, become_root, in_lab, lab_options, own_command
 from controller.cli.output.escapes import plain
+from controller.cli.wait import until_enforced
 from controller.dataplane.tools import Backend
+from controller.engine.enforcement import State
 from controller.lab.addressing import NodePlace, node_of_manifest
 from controller.lab.bringup import is_running, listen_here, sweep, take_down
 from controller.lab.lab import Lab, NotReadyError, new_settings, planned
-from controller.lab.manifests import Manifest
+from controller.lab.manifests import Manifest, with_namespaces
 from controller.lab.namespaces import Namespace
 from controller.lab.processes import PATH as PATH_OF_TOOLS
 from controller.lab.processes import marks
@@ -136,7 +138,7 @@ async def _up(
     start = time.monotonic()
     async with Lab.started(run_dir, settings, places) as lab:
         _say(f"{len(places)} nodes and an API server after {time.monotonic() - start:.1f} s")
-        await lab.apply(manifests)
+        await lab.apply(with_namespaces(manifests))
         status = CLEAN
         try:
             await lab.wait_ready(within)
@@ -144,8 +146,21 @@ async def _up(
             _say(str(error))
             status = FOUND
         pods = await lab.pods()
-    _say(f"{len(pods)} pods after {time.monotonic() - start:.1f} s")
+        _say(f"{len(pods)} pods after {time.monotonic() - start:.1f} s")
+        if settings.with_podgate and status == CLEAN:
+            status = await _in_force(lab, start, within)
     return status
+
+
+async def _in_force(lab: Lab, start: float, within: float) -> int:
+    """Wait for the policies: who probes before they are in force wonders."""
+    states = await until_enforced(lab.client, "", (), start + within)
+    late = [f"{each.namespace}/{each.name}" for each in states if each.state is not State.ENFORCED]
+    if late:
+        _say(f"not in force: {', '.join(late)}; podgate status -o wide says why")
+        return FOUND
+    _say(f"{len(states)} policies in force after {time.monotonic() - start:.1f} s")
+    return CLEAN
 
 
 def _hints(run_dir: RunDir, settings: Settings) -> list[str]:

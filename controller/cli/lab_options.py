@@ -41,7 +41,14 @@ _FAILURES = (
 def lab_options(function: Callable[..., int]) -> Callable[..., int]:
     """--name and --run-dir, as `run_dir`; and every failure of a lab as one line."""
 
-    @click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which lab: there may be several.")
+    @click.option(
+        "--name",
+        envvar="PODGATE_LAB_NAME",
+        show_envvar=True,
+        default=DEFAULT_NAME,
+        show_default=True,
+        help="Which lab: there may be several.",
+    )
     @click.option("--run-dir", type=PATH, help="Where its files are. [/run/podgate-lab/NAME]")
     @functools.wraps(function)
     def wrapped(*arguments: Any, name: str, run_dir: Path | None, **rest: Any) -> int:

@@ -78,7 +78,7 @@ def main() -> NoReturn:
     if sys.stdout is None:  # `>&-`; the next file to be opened would take its place
         _fail("standard output is closed")
     try:
-        status = podgate.main(standalone_mode=False)
+        status = podgate.main(prog_name=called_by(sys.argv[0]), standalone_mode=False)
     except CommandError as error:
         _fail(str(error))
     except click.ClickException as error:
@@ -98,8 +98,15 @@ def main() -> NoReturn:
     sys.exit(status or 0)
 
 
+def called_by(program: str) -> str:
+    """The name that usage lines show: that of the plugin where kubectl has started it."""
+    return "kubectl podgate" if os.path.basename(program).startswith("kubectl-") else "podgate"  # noqa: PTH119
+
+
 def _last_words(error: Exception) -> str:
     """What is said of an error that no verb expects: what stands behind standard output, or a bug."""
+    while isinstance(error, ExceptionGroup):  # says nothing but how many there are
+        error = error.exceptions[0]
     if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
         return f"cannot write: {error.strerror}"
     return f"internal error: {type(error).__name__}: {error}; PODGATE_DEBUG=1 shows where, please report it"

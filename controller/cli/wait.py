@@ -51,7 +51,9 @@ def command(
     names = tuple(map(_name, policies))
     connection = live.connect(kubeconfig, context)
     home = namespace or connection.namespace
-    states = live.ask(connection, lambda client: _wait(client, home, names, time.monotonic() + timeout))
+    states = live.ask(
+        connection, lambda client: until_enforced(client, home, names, time.monotonic() + timeout)
+    )
     late = [each for each in states if each.state is not State.ENFORCED]
     for each in states:
         if each not in late:
@@ -63,9 +65,13 @@ def command(
     return FOUND if late else CLEAN
 
 
-async def _wait(
+async def until_enforced(
     client: ApiClient, namespace: str, names: tuple[str, ...], deadline: float
 ) -> list[PolicyState]:
+    """The state of policies when all are in force, or at a moment of `time.monotonic`.
+
+    No names are all policies, and no namespace is every one. Raises as `read_states` does.
+    """
     pause = _PAUSE
     while True:
         states = await read_states(client, namespace, names)

@@ -41,7 +41,6 @@ class MemberSets:
     def __init__(self, view: NodeView, family: int, earlier: "MemberSets | None" = None) -> None:
         self._view = view
         self._family = family
-        self._separator = ":" if family == 6 else "."
         self._sets: dict[str, _MemberSet] = {}
         self._holders: dict[Group, dict[str, None]] = {}
         self._earlier: dict[str, _MemberSet] = {} if earlier is None else earlier.made
@@ -125,9 +124,13 @@ class MemberSets:
         found = [entry for entry in entries if entry not in out] if out else [*entries]
         kind = socket.AF_INET6 if self._family == 6 else socket.AF_INET
         for each in gained:
-            if isinstance(each, str) and self._separator in each and not any(each in group for group in old):
+            if isinstance(each, str) and self._is_own(each) and not any(each in group for group in old):
                 bisect.insort(found, each, key=lambda address: socket.inet_pton(kind, address))
         return tuple(found)
+
+    def _is_own(self, address: str) -> bool:
+        """Whether an address is of this family; one of IPv6 may have dots too, as ::192.0.2.1 has."""
+        return (":" in address) is (self._family == 6)
 
     def _members(self, groups: Iterable[Group]) -> _Members:
         return tuple(
@@ -136,9 +139,7 @@ class MemberSets:
         )
 
     def _addresses(self, members: Iterable[frozenset[str] | frozenset[Endpoint]]) -> tuple[str, ...]:
-        found = {
-            each for group in members for each in group if isinstance(each, str) and self._separator in each
-        }
+        found = {each for group in members for each in group if isinstance(each, str) and self._is_own(each)}
         return in_order(found, self._family)
 
     def _endpoints(self, members: Iterable[frozenset[str] | frozenset[Endpoint]]) -> tuple[str, ...]:
@@ -147,7 +148,7 @@ class MemberSets:
             (socket.inet_pton(kind, each[0]), each[0], each[1], each[2])
             for group in members
             for each in group
-            if not isinstance(each, str) and self._separator in each[0]
+            if not isinstance(each, str) and self._is_own(each[0])
         }
         return tuple(
             f"{address},{protocol.name.lower()}:{port}" for _, address, protocol, port in sorted(found)

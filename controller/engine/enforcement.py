@@ -6,10 +6,11 @@ an operator that is stuck shows as well as an agent that is. Nothing that was me
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import cached_property
 
 from msgspec import Struct
 
-from controller.engine.node_policies import ruleset_key
+from controller.engine.node_policies import PolicyVersion, left_out, node_policy_spec, ruleset_key
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import LocalPod, NodeView
 from controller.engine.translate import ruleset_id
@@ -26,6 +27,7 @@ class State(StrEnum):
     DEGRADED = "degraded"
 
 
+_ANY_VERSION = PolicyVersion("0" * 36, 1)
 _SEVERITY = [State.ENFORCED, State.STALE, State.PENDING, State.DEGRADED]
 
 
@@ -78,6 +80,7 @@ class _Node:
 
     def __init__(self, share: NodeView, published: NodePolicy | None) -> None:
         self.name = share.node
+        self._share = share
         self.published = published
         self.pods: dict[str, list[LocalPod]] = {}
         for pod in share.pods:
@@ -93,6 +96,12 @@ class _Node:
                 for pod in spec.pods
             }
         )
+
+    @cached_property
+    def without_room(self) -> frozenset[str]:
+        """The rulesets that are too large to be written beside the others."""
+        spec = node_policy_spec(self._share, lambda _: _ANY_VERSION)
+        return frozenset(map(ruleset_key, left_out(self._share, spec)))
 
 
 def _node_states(policy: NetworkPolicy, nodes: Iterable[_Node]) -> Iterable[NodeState]:
@@ -113,6 +122,11 @@ def _judge(
     if node.published is None:
         return State.PENDING, "the operator has not written the NodePolicy of this node"
     if not all(_is_current(policy, key, node) for key in keys):
+        if not node.without_room.isdisjoint(keys):
+            return (
+                State.DEGRADED,
+                "too large beside the other policies of this node: left out, its pods isolated",
+            )
         return State.PENDING, "the operator has not written this version of the policy"
     lacking = [pod for pod in pods if not _is_told(pod, keys, node)]
     if lacking:

@@ -5,6 +5,7 @@ and `ShareReader.read(node_policy_spec(share))` is `share`. Groups are named her
 travel in slices (`engine.group_slices`).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
@@ -12,6 +13,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from controller.engine.fitting import without_the_largest
 from controller.engine.identity import digest
 from controller.engine.rulesets import (
     LocalPod,
@@ -25,6 +27,7 @@ from controller.engine.rulesets import (
     RulesetRule,
 )
 from controller.engine.tiers import Action, Tier
+from controller.engine.translate import groups_of
 from controller.objects import resources
 from controller.objects.addresses import AddressError, Cidr, format_address, parse_address, parse_cidr
 from controller.objects.kinds import ContainerPort, Direction, IPBlock, Protocol
@@ -46,6 +49,10 @@ from controller.objects.resources import (
 _TIERS = {Tier.ADMIN: "Admin", Tier.NETWORK_POLICY: "NetworkPolicy", Tier.BASELINE: "Baseline"}
 _TIERS_BY_NAME = {name: tier for tier, name in _TIERS.items()}
 _LAST_PORT = 65535
+SPEC_MAX = 1_200_000
+"""Bytes of a spec: etcd takes requests of 1.5 MiB, and status and metadata need room too."""
+_BLOCK_COST = 2
+"""Of that room for each block that an exception leaves: 600,000 of them are 170 MB of an agent's memory."""
 _CACHED = 1 << 16
 """Translations kept, of groups and of rulesets: more than a cluster of 10,000 policies has."""
 
@@ -71,9 +78,26 @@ class ResourceError(Exception):
 def node_policy_spec(share: NodeView, version_of: Callable[[RulesetId], PolicyVersion]) -> NodePolicySpec:
     """The spec for a node's share of the policies. O(pods x rulesets + rules).
 
-    Members of groups in `share` are ignored. Equal shares give equal specs.
+    Members of groups in `share` are ignored. Equal shares give equal specs. A share that is too large for one
+    object, or for the node's kernel, loses policies until it fits: `left_out` says which.
     """
-    spec = NodePolicySpec(
+    spec = _whole_spec(share, version_of)
+    while (surplus := _size(spec) + sum(map(_expansion, share.rulesets.values())) - SPEC_MAX) > 0:
+        fewer = without_the_largest(share, surplus, _sizes(share, version_of).__getitem__)
+        if fewer is share:
+            break
+        share, spec = fewer, _whole_spec(fewer, version_of)
+    return replace(spec, digest=spec_digest(spec))
+
+
+def left_out(share: NodeView, spec: NodePolicySpec) -> list[RulesetId]:
+    """The policies of a share that its spec has no room for: their pods are isolated without their rules."""
+    written = {each.id for each in spec.rulesets}
+    return [ruleset for ruleset in sorted(share.rulesets) if ruleset_key(ruleset) not in written]
+
+
+def _whole_spec(share: NodeView, version_of: Callable[[RulesetId], PolicyVersion]) -> NodePolicySpec:
+    return NodePolicySpec(
         digest="",
         pods=tuple(map(_pod, share.pods)),
         rulesets=tuple(
@@ -85,7 +109,36 @@ def node_policy_spec(share: NodeView, version_of: Callable[[RulesetId], PolicyVe
         pod_cidrs=tuple(sorted(map(str, share.pod_cidrs))),
         requires=("tiers",) if any(_needs_tiers(each) for each in share.rulesets.values()) else (),
     )
-    return replace(spec, digest=spec_digest(spec))
+
+
+def _sizes(share: NodeView, version_of: Callable[[RulesetId], PolicyVersion]) -> dict[RulesetId, int]:
+    """How much room each ruleset needs: its rules, its groups, and its name at each of its pods."""
+    pods = Counter(ruleset for pod in share.pods for ruleset in pod.rulesets)
+    return {
+        key: _size(_ruleset(ruleset, version_of(key)))
+        + _expansion(ruleset)
+        + pods[key] * len(ruleset_key(key))
+        + sum(
+            _size(_named_group(ref) if isinstance(ref, NamedPortGroup) else _group(ref))
+            for ref in groups_of(ruleset)
+        )
+        for key, ruleset in share.rulesets.items()
+    }
+
+
+@lru_cache(maxsize=_CACHED)
+def _expansion(ruleset: PolicyRuleset) -> int:
+    """What exceptions cost beside their text: each leaves a block for every bit that it is longer."""
+    return _BLOCK_COST * sum(
+        inner.prefix - block.cidr.prefix
+        for rule in ruleset.rules
+        for block in rule.blocks
+        for inner in block.excepts
+    )
+
+
+def _size(part: msgspec.Struct) -> int:
+    return len(msgspec.json.encode(part))
 
 
 def spec_digest(spec: NodePolicySpec) -> str:

@@ -120,7 +120,8 @@ def _parse(path: Path) -> _File:
         document = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
         return msgspec.convert(_without_nulls(document or {}), _File)
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"kubeconfig {path}: cannot be read: {error}") from error
+        why = " ".join(str(error).split())  # YAML's own words take several lines
+        raise ConfigurationError(f"kubeconfig {path}: cannot be read: {why}") from error
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"kubeconfig {path}: {error}") from error
 

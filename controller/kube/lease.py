@@ -3,7 +3,7 @@
     LeaderElector(client, identity, namespace=..., name=..., started=..., stopped=..., timing=LeaseTiming())
     await elector.run()      campaigns, leads, campaigns again; cancel it to stop: the lease is then released
     .is_leader  .remaining() seconds  .holder  .last_error
-    own_identity() -> str    host name and a random part: another process is another candidate
+    own_identity(name="") -> str    name, of the host by default, and a random part: a process is a candidate
 
 Safe whatever the clocks on the wall say, as client-go is: the times in the lease are for people. A candidate
 measures on its own clock how long it has seen the lease *unchanged*, and takes it after the whole duration.
@@ -43,9 +43,12 @@ def boot_clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def own_identity() -> str:
-    """Never the same twice: a replica restarted is not the one before, whose writes may be under way."""
-    return f"{socket.gethostname()}_{secrets.token_hex(8)}"
+def own_identity(name: str = "") -> str:
+    """Never the same twice: a replica restarted is not the one before, whose writes may be under way.
+
+    Nor where a `name` is given, in place of the host's: two replicas may have been given the same.
+    """
+    return f"{name or socket.gethostname()}_{secrets.token_hex(8)}"
 
 
 class LeaseTiming(Struct, frozen=True):

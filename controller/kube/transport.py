@@ -10,6 +10,7 @@ that is safe; only aiohttp repeats a GET, PUT or DELETE once where a kept connec
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from types import TracebackType
@@ -39,6 +40,7 @@ _THROTTLED_RETRIES = 3
 _LONGEST_RETRY_AFTER = 10.0
 _LONGEST_LINE = 16 * 1024 * 1024
 """etcd holds objects up to 1.5 MB; a longer line is not an event."""
+_TLS_SETTINGS = re.compile(r" ssl:(?:<[^>]*>|\w+)")
 _STATUS = msgspec.json.Decoder(Status, strict=False)
 
 
@@ -198,7 +200,8 @@ def _as_api_errors(request: Request) -> Iterator[None]:
 
 
 def _text(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    """In words: aiohttp also says at which address in memory its TLS settings are."""
+    return _TLS_SETTINGS.sub("", str(error)) or type(error).__name__
 
 
 async def _lines(request: Request, response: aiohttp.ClientResponse) -> AsyncGenerator[list[bytes], None]:

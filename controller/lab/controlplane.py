@@ -172,12 +172,13 @@ class ControlPlane:
 
     def _node_is(self, node: Node) -> None:
         place = place_of(node)
-        if self._names.node(place.name) not in named(self._names.prefix):
-            _log.warning("node %s is not of this lab (podgate lab add-node makes one)", place.name)
+        try:
+            with Namespace(self._names.node(place.name)) as namespace:
+                self._gateway.open(place.name, namespace)
+            self._kubelet.node_is(place)
+        except OSError as error:
+            _log.warning("node %s: %s (podgate lab add-node makes nodes)", place.name, error)
             return
-        with Namespace(self._names.node(place.name)) as namespace:
-            self._gateway.open(place.name, namespace)
-        self._kubelet.node_is(place)
         self._proxy.node_is(place.name, place.families)
 
     def _node_is_gone(self, _namespace: str, name: str) -> None:

@@ -8,20 +8,35 @@ from collections.abc import Sequence
 
 import msgspec
 
+from controller.engine.enforcement import State, enforcement_of
 from controller.engine.evaluate import Evaluator
+from controller.engine.resolve import Resolver
 from controller.kube.client import ApiClient
 from controller.kube.resource import NAMESPACES, NETWORK_POLICIES, NODES, PODS, Resource
 from controller.lab.pairs import PairProbe
 from controller.lab.probing import Outcome
 from controller.objects.assembly import observed_cluster
 from controller.objects.documents import Document
+from controller.objects.kinds import Cluster
+from controller.objects.resources import GROUP, VERSION, NodePolicy
+
+NODE_POLICIES = Resource(GROUP, VERSION, "nodepolicies", namespaced=False, kind="NodePolicy")
 
 
 async def evaluator_of(client: ApiClient) -> Evaluator:
     """The verdicts of the objects as they are now. Raises ApiError."""
-    kinds = (NETWORK_POLICIES, PODS, NAMESPACES, NODES)
-    lists = await asyncio.gather(*(_documents(client, resource) for resource in kinds))
-    return Evaluator(observed_cluster([each for found in lists for each in found]).cluster)
+    return Evaluator(await _cluster(client))
+
+
+async def not_enforced(client: ApiClient) -> list[str]:
+    """The policies that agents have not reported as enforced on every node, `namespace/name`.
+
+    Raises ApiError.
+    """
+    cluster = await _cluster(client)
+    told = await client.list_all(NODE_POLICIES, NodePolicy)
+    states = enforcement_of(Resolver.of(cluster), cluster.policies, told.items)
+    return [f"{each.namespace}/{each.name}" for each in states if each.state is not State.ENFORCED]
 
 
 def disagreements(evaluator: Evaluator, probes: Sequence[PairProbe]) -> list[PairProbe]:
@@ -35,6 +50,12 @@ def _allows(evaluator: Evaluator, probe: PairProbe) -> bool:
     pair = probe.pair
     ends = (evaluator.addresses.at(pair.shot.source), evaluator.addresses.at(pair.shot.address))
     return evaluator.evaluate(*ends, pair.protocol, pair.port).allowed
+
+
+async def _cluster(client: ApiClient) -> Cluster:
+    kinds = (NETWORK_POLICIES, PODS, NAMESPACES, NODES)
+    lists = await asyncio.gather(*(_documents(client, resource) for resource in kinds))
+    return observed_cluster([each for found in lists for each in found]).cluster
 
 
 async def _documents(client: ApiClient, resource: Resource) -> list[Document]:

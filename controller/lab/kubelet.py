@@ -172,7 +172,10 @@ class Kubelet:
             del self._running[running.pod.key]
         links = [running.link for running in stopping if running.link is not None]
         if links:
-            await asyncio.to_thread(self._network.remove_pods, links)
+            try:
+                await asyncio.to_thread(self._network.remove_pods, links)
+            except (CommandError, OSError) as error:
+                _log.error("the networks of pods remain, until the lab goes down: %s", error)
         for running in stopping:
             if running.link is not None:
                 for family, address in running.addresses.items():

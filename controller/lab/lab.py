@@ -39,7 +39,7 @@ from controller.lab.bringup import (
     sweep,
     take_down,
 )
-from controller.lab.expectation import disagreements, evaluator_of
+from controller.lab.expectation import disagreements, evaluator_of, not_enforced
 from controller.lab.manifests import Manifest, read_manifests
 from controller.lab.namespaces import Namespace
 from controller.lab.network import Names, Network
@@ -59,6 +59,8 @@ from controller.objects.kinds import Protocol
 
 _numbers = count(1)
 _POLL = 0.03
+_SHORT = 0.25
+"""Patience where a mistake only means another look."""
 
 
 class NotReadyError(Exception):
@@ -242,10 +244,14 @@ class Lab:
         return [PairProbe(pair, outcome) for pair, outcome in zip(pairs, outcomes, strict=True)]
 
     async def wait_agreed(self, within: float = 20.0) -> None:
-        """Until every packet fares as the policies say, in every family. Raises NotReadyError."""
+        """Until every policy is enforced and every packet fares as they say. Raises NotReadyError."""
         deadline = time.monotonic() + within
+        while self.settings.with_podgate and (late := await not_enforced(self.client)):
+            if time.monotonic() > deadline:
+                raise NotReadyError(f"not enforced after {within:g} s: {', '.join(late)}")
+            await asyncio.sleep(_POLL)
         for family in self.settings.families:
-            while found := await self.disagreements(family):
+            while found := await self.disagreements(family, _SHORT):
                 if time.monotonic() > deadline:
                     words = "\n  ".join(map(str, found[:10]))
                     raise NotReadyError(f"{len(found)} pairs not as the policies say:\n  {words}")

@@ -43,6 +43,21 @@ def read_manifests(source: str | Path | Iterable[Manifest]) -> list[Manifest]:
     return [each for manifest in source for each in _flattened(manifest, "the manifests")]
 
 
+def with_namespaces(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """The objects, after the namespaces that they are in and that none of them is.
+
+    Policies are often kept without their namespace, and the verbs that read files do not miss it.
+    """
+    found = [*manifests]
+    defined = {each["metadata"]["name"] for each in found if each["kind"] == "Namespace"}
+    named = {each["metadata"].get("namespace") or "" for each in found} - {""}
+    missing: list[Manifest] = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        for name in sorted(named - defined)
+    ]
+    return [*missing, *found]
+
+
 async def apply(client: ApiClient, manifests: Iterable[Manifest]) -> None:
     """Create or change the objects; definitions and namespaces first. Raises ManifestError and ApiError."""
     waiting = [*manifests]

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from msgspec import Struct
 
@@ -139,10 +139,10 @@ class Network:
         by_node: dict[str, list[PodLink]] = defaultdict(list)
         for link in found:
             by_node[self.names.node(link.node.name)].append(link)
-        there = set(named(self.names.prefix))
-        with _opened(node for node in by_node if node in there) as opened:
-            for name, node in opened.items():
-                for link in by_node[name]:
+        for name, on_node in by_node.items():
+            # A node that is gone, or is going at this moment, takes the links along.
+            with suppress(OSError), Namespace(name) as node:
+                for link in on_node:
                     _remove_link(node, link.attachment.device)
         delete_namespaces(link.namespace for link in found)
 

@@ -24,9 +24,10 @@ def place_of(node: Node) -> NodePlace:
     by_family = {family_of(block): block for block in blocks if block}
     addresses = {family_of(address): address for address in internal}
     families = [family for family in FULL if family in by_family and family in addresses]
+    number = (node.metadata.annotations or {}).get(NUMBER_ANNOTATION, "")
     return NodePlace(
         node.metadata.name,
-        number=int((node.metadata.annotations or {}).get(NUMBER_ANNOTATION, "0")),
+        number=int(number) if number.isdecimal() else 0,
         addresses={family: addresses[family] for family in families},
         pod_blocks={family: by_family[family] for family in families},
     )

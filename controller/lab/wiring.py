@@ -15,10 +15,13 @@ from controller.lab.addressing import (
     FABRIC_ADDRESSES,
     FULL,
     PRIVATE_BLOCKS,
+    SERVICE_BLOCKS,
     NodePlace,
     family_of,
 )
 
+_CLOSED = 1
+"""A port of the fabric where nobody listens."""
 _EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
 BRIDGE_OPTIONS = "forward_delay 0 stp_state 0 mcast_snooping 0"
@@ -47,7 +50,6 @@ def fabric_lines(families: Sequence[int]) -> Iterator[str]:
     yield "link set lo up"
     for block in PRIVATE_BLOCKS:
         if family_of(block) in families:
-            # A Service without endpoints: no rule takes its packets, and here its clients are told.
             yield f"route add unreachable {block}"
     for family in families:
         # Not in the table of local routes, which is asked before those to the nodes.
@@ -55,10 +57,21 @@ def fabric_lines(families: Sequence[int]) -> Iterator[str]:
 
 
 def outside_rules(family: int, port: int) -> str:
-    """For iptables-restore in the fabric: whatever the port, one answers for the world outside."""
+    """For iptables-restore in the fabric: whatever the port, one answers for the world outside.
+
+    A packet to a Service comes here only if that has no endpoints. It is led to a closed port, and refused.
+    """
+    services = SERVICE_BLOCKS[family]
     inside = [f"-A PREROUTING -d {block} -j RETURN" for block in PRIVATE_BLOCKS if family_of(block) == family]
-    outside = [f"-A PREROUTING -p {protocol} -j REDIRECT --to-ports {port}" for protocol in ("tcp", "udp")]
-    return batch(["*nat", *inside, *outside, "COMMIT"])
+    rules = [
+        rule
+        for protocol in ("tcp", "udp")
+        for rule in (
+            f"-I PREROUTING -d {services} -p {protocol} -j REDIRECT --to-ports {_CLOSED}",
+            f"-A PREROUTING -p {protocol} -j REDIRECT --to-ports {port}",
+        )
+    ]
+    return batch(["*nat", *inside, *rules, "COMMIT"])
 
 
 def uplink_lines(node: NodePlace, node_namespace: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ too old. Then it is started again, while leader, writer and everything known sta
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import random
@@ -47,6 +48,7 @@ _log = logger("operator.kopf")
 
 Deliver = Callable[[Arrival], None]
 Relisted = Callable[[], None]
+Tell = Callable[[Source, str | None, Mapping[str, Any]], None]
 
 
 class KopfSource:
@@ -63,6 +65,7 @@ class KopfSource:
         self._relisted = relisted
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._stop_kopf: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         """Begin, in a thread."""
@@ -74,6 +77,7 @@ class KopfSource:
     async def stop(self) -> None:
         """End it; nothing is told any more after this."""
         self._stop.set()
+        self._stop_kopf()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, _STOP_TIMEOUT)
 
@@ -84,7 +88,7 @@ class KopfSource:
             problem = ""
             try:
                 asyncio.run(self._operate(loop))
-            except Exception as error:  # noqa: BLE001 - kopf ends with whatever tripped it, and starts again
+            except BaseException as error:  # noqa: BLE001 - whatever tripped it, cancelled tasks too: it starts again
                 problem = f"{type(error).__name__}: {error}"
             if self._stop.is_set():
                 return
@@ -96,17 +100,18 @@ class KopfSource:
             self._stop.wait(seconds)
 
     async def _operate(self, loop: asyncio.AbstractEventLoop) -> None:
-        registry = kopf.OperatorRegistry()
-        for source in Source:
-            _watch(registry, source, lambda *told: self._tell(loop, *told))
-        _login(registry, self._connection)
+        # No threading.Event: kopf would wait for it in a thread of the loop's own, and the loop would never
+        # close when kopf ends for another reason.
+        ending, own_loop = asyncio.Event(), asyncio.get_running_loop()
+        self._stop_kopf = lambda: _call_soon(own_loop, ending.set)
+        if self._stop.is_set():
+            return
         await kopf.operator(
-            registry=registry,
+            registry=registry_of(self._connection, lambda *told: self._tell(loop, *told)),
             settings=settings(),
             clusterwide=True,
             standalone=True,
-            stop_flag=self._stop,
-            memories=None,
+            stop_flag=ending,
         )
 
     def _tell(
@@ -116,9 +121,15 @@ class KopfSource:
         arrival = arrival_of(source, body, Received.now(), gone=kind == "DELETED")
         if arrival is None or self._stop.is_set():
             return
-        loop.call_soon_threadsafe(self._deliver, arrival)
+        _call_soon(loop, lambda: self._deliver(arrival))
         if kind is None:
-            loop.call_soon_threadsafe(self._relisted)
+            _call_soon(loop, self._relisted)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
+    """Have a loop of another thread do something; one that is closed has nothing to do any more."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(what)
 
 
 def settings() -> kopf.OperatorSettings:
@@ -214,7 +225,13 @@ def _quieten() -> None:
             found.addFilter(_SELDOM)
 
 
-Tell = Callable[[Source, str | None, Mapping[str, Any]], None]
+def registry_of(connection: Connection, tell: Tell) -> kopf.OperatorRegistry:
+    """The handlers: one that watches for each kind, and one that logs in."""
+    registry = kopf.OperatorRegistry()
+    for source in Source:
+        _watch(registry, source, tell)
+    _login(registry, connection)
+    return registry
 
 
 def _watch(registry: kopf.OperatorRegistry, source: Source, tell: Tell) -> None:

@@ -30,7 +30,8 @@ from controller.objects.resources import (
 )
 from controller.operator.held import HeldNode, HeldSlice, slice_digest
 from controller.operator.metrics import Metrics
-from controller.operator.publication import Kind, Place, Publication, named_groups
+from controller.operator.publication import Publication
+from controller.operator.steps import Kind, Place, named_groups
 from controller.operator.worklist import Moment
 from controller.telemetry.logs import logger
 

@@ -78,7 +78,7 @@ class Operator:
         self.health_address = ""
         """Where health is served, once it is."""
         self._options = options
-        self._identity = options.identity or own_identity()
+        self._identity = own_identity(options.identity)
         self._stopping = asyncio.Event()
         self._synced = asyncio.Event()
         self._term: Term | None = None
@@ -115,7 +115,8 @@ class Operator:
             pods = Reflector(client, PODS, wire=WirePod, keep=keep_pod, sink=self.intake)
             self.intake.pods_of = lambda: (pod for _, pod in pods.items())
             census = Census(client, self.intake, self.metrics, options.census_interval)
-            self._watch_figures(pods, census)
+            kopf = KopfSource(options.connection, self._take, census.ask)
+            self._watch_figures(pods, census, kopf)
             health = HealthServer(
                 options.health_address,
                 {"synced": lambda: self._why_not_synced(pods, census)},
@@ -124,7 +125,6 @@ class Operator:
             self.health_address = await health.start()
             stack.push_async_callback(health.close)
             _log.info("started", server=options.connection.server, health=self.health_address)
-            kopf = KopfSource(options.connection, self._take, census.ask)
             kopf.start()
             stack.push_async_callback(kopf.stop)
             await self._until_stopped(pods, census, lease_client)
@@ -236,37 +236,29 @@ class Operator:
             )
         return "almost"
 
-    def _watch_figures(self, pods: Reflector[Pod], census: Census) -> None:
+    def _watch_figures(self, pods: Reflector[Pod], census: Census, kopf: KopfSource) -> None:
         intake, watch = self.intake, self.metrics.watch
 
         def of_term(figure: Callable[[Term], float]) -> Callable[[], float]:
             return lambda: figure(self._term) if self._term is not None else 0.0
 
-        watch("pods_tracked", "Pods known.", lambda: len(pods))
-        watch("policies", "NetworkPolicies known.", lambda: len(intake.known[Source.NETWORK_POLICIES]))
-        watch("namespaces", "Namespaces known.", lambda: len(intake.known[Source.NAMESPACES]))
-        watch("nodes", "Nodes known.", lambda: len(intake.known[Source.NODES]))
-        watch("quarantined_pods", "Pods that cannot be read in full.", lambda: len(intake.quarantined))
-        watch(
-            "pods_silence_seconds",
-            "Since the API server said anything of pods.",
-            lambda: _age(pods.last_contact),
-        )
-        watch("census_age_seconds", "Since names were compared.", lambda: _age(census.taken_at))
-        watch("leader", "1 while this replica leads.", lambda: float(self.is_leading))
-        watch("published", "1 once everything was published in this term.", lambda: float(self.is_published))
-        watch("groups", "Peer groups.", of_term(lambda term: len(term.publication.groups)))
-        watch("group_members", "Members of all peer groups.", of_term(lambda term: term.publication.members))
-        watch("slices", "PeerGroupSlices that stand.", of_term(lambda term: term.publication.slices))
-        watch("nodepolicies", "NodePolicies that stand.", of_term(lambda term: len(term.publication.nodes)))
-        watch(
-            "queue_depth",
-            "Objects that differ from what stands.",
-            of_term(lambda term: term.publication.backlog),
-        )
+        watch("pods_tracked", lambda: len(pods))
+        watch("policies", lambda: len(intake.known[Source.NETWORK_POLICIES]))
+        watch("namespaces", lambda: len(intake.known[Source.NAMESPACES]))
+        watch("nodes", lambda: len(intake.known[Source.NODES]))
+        watch("quarantined_pods", lambda: len(intake.quarantined))
+        watch("pods_silence_seconds", lambda: _age(pods.last_contact))
+        watch("census_age_seconds", lambda: _age(census.taken_at))
+        watch("kopf_restarts", lambda: kopf.restarts)
+        watch("leader", lambda: float(self.is_leading))
+        watch("published", lambda: float(self.is_published))
+        watch("groups", of_term(lambda term: len(term.publication.groups)))
+        watch("group_members", of_term(lambda term: term.publication.members))
+        watch("slices", of_term(lambda term: term.publication.slices))
+        watch("nodepolicies", of_term(lambda term: len(term.publication.nodes)))
+        watch("queue_depth", of_term(lambda term: term.publication.backlog))
         watch(
             "queue_oldest_age_seconds",
-            "Age of the oldest difference that still stands.",
             of_term(lambda term: term.publication.oldest_age(time.monotonic())),
         )
 

@@ -10,14 +10,10 @@ Bounded by the size of the cluster: dirty sets, never queues of events.
 
 import heapq
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
-from typing import NamedTuple
-
-from msgspec import Struct
 
 from controller.engine.changes import Changes, GroupRef, Member, PodKey
 from controller.engine.group_slices import SliceChanges
-from controller.engine.node_policies import PolicyVersion, group_id, node_policy_spec
+from controller.engine.node_policies import PolicyVersion, group_id, left_out, node_policy_spec
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import NamedPortGroup, NodeView, RulesetId
 from controller.engine.translate import groups_of
@@ -25,64 +21,12 @@ from controller.objects.names import dns_subdomain_problem
 from controller.objects.resources import NodePolicySpec, PeerGroupSliceSpec, slice_name
 from controller.operator.group_state import GroupState
 from controller.operator.held import HeldNode, HeldSlice, is_newer
+from controller.operator.steps import Identity, Kind, Place, Step, Target, named_groups
 from controller.operator.waiting import WaitingRoom
 from controller.operator.worklist import Moment, Work, WorkList
 
 GRACE = 60.0
 """Seconds that slices outlive the last NodePolicy that named their group: agents may be that late."""
-
-
-class Kind(StrEnum):
-    """Our two kinds of objects."""
-
-    NODE_POLICY = "NodePolicy"
-    SLICE = "PeerGroupSlice"
-
-
-class Target(NamedTuple):
-    """What a piece of work is about: the NodePolicy of a node, all slices of a group, or one stray slice."""
-
-    kind: Kind
-    name: str
-    is_stray: bool = False
-
-
-class Place(Struct, frozen=True):
-    """Where a slice stands: its name, and the group and index that it says it is of."""
-
-    name: str
-    group: str
-    index: int
-
-
-class Step(Struct, frozen=True, kw_only=True):
-    """One write. Without `spec` a deletion; `held` is what stands there as far as is known, if anything."""
-
-    work: Work[Target]
-    kind: Kind
-    name: str
-    spec: NodePolicySpec | PeerGroupSliceSpec | None = None
-    digest: str = ""
-    held: HeldNode | HeldSlice | None = None
-    group: str = ""
-    index: int = 0
-    change: SliceChanges = SliceChanges()
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether what stands differs from what should."""
-        if self.spec is None:
-            return self.held is not None
-        return self.held is None or self.held.digest != self.digest
-
-
-class Identity(Struct, frozen=True):
-    """Which version of which object stands, and what it holds; "" and 0 of what is not known."""
-
-    uid: str = ""
-    version: str = ""
-    digest: str = ""
-    generation: int = 0
 
 
 class Publication:
@@ -436,7 +380,15 @@ class Publication:
             return None
         spec = node_policy_spec(share, self._version_of)
         self._writing[name] = spec.digest
-        return Step(work=work, kind=Kind.NODE_POLICY, name=name, spec=spec, digest=spec.digest, held=held)
+        return Step(
+            work=work,
+            kind=Kind.NODE_POLICY,
+            name=name,
+            spec=spec,
+            digest=spec.digest,
+            held=held,
+            left_out=tuple(left_out(share, spec)) if len(spec.rulesets) < len(share.rulesets) else (),
+        )
 
     def _version_of(self, ruleset: RulesetId) -> PolicyVersion:
         policy = self._resolver.policy((ruleset.namespace, ruleset.name))
@@ -499,11 +451,6 @@ class Publication:
         target = Target(Kind.NODE_POLICY, node)
         is_busy = target in self.work or self.work.is_in_flight(target) or node in self._waiting
         return self.has_begun and not is_busy
-
-
-def named_groups(spec: NodePolicySpec) -> tuple[str, ...]:
-    """The ids of every group that a NodePolicy names."""
-    return (*(each.id for each in spec.groups), *(each.id for each in spec.named_port_groups))
 
 
 def _ids(share: NodeView) -> Iterator[str]:

@@ -95,7 +95,7 @@ class Reporter:
         for ruleset in changes.rulesets:
             self._namespaces[ruleset.namespace] = now
         for key in changes.pods:
-            if key in self._intake.quarantined:
+            if key in self._intake.quarantined or key in self._pods_told:
                 self._pods[key] = now
 
     async def run(self) -> None:

@@ -39,12 +39,14 @@ from controller.objects.resources import (
 from controller.operator.held import HeldNode
 from controller.operator.metrics import Metrics
 from controller.operator.own_watch import NODE_POLICIES, SLICES, read_node, read_slice
-from controller.operator.publication import Identity, Kind, Publication, Step
+from controller.operator.publication import Publication
+from controller.operator.steps import Identity, Kind, Step
 from controller.telemetry.logs import logger
 
 _ATTEMPTS = 5
 _DELAY = 0.2
 _LONGEST_DELAY = 60.0
+_NAMED = 5
 _BREATH = 0.005
 """Seconds of comparing after which others get the event loop."""
 
@@ -135,6 +137,8 @@ class Writer:
         return None
 
     async def _perform(self, step: Step, slot: AsyncExitStack) -> None:
+        if step.left_out:
+            self._tell_left_out(step)
         try:
             async with slot:
                 found = await self._write(step)
@@ -150,6 +154,17 @@ class Writer:
             self._publication.wrote(step, found, time.monotonic())
         self.wake()
 
+    def _tell_left_out(self, step: Step) -> None:
+        names = sorted({ruleset.policy for ruleset in step.left_out})
+        if self._is_news(f"room of {step.name}"):
+            _log.error(
+                "the policies of this node are too large for one NodePolicy: some are left out, and their "
+                "pods are isolated without them; make these smaller or fewer",
+                name=step.name,
+                policies=", ".join(names[:_NAMED]),
+                left_out=len(names),
+            )
+
     def _failed(self, step: Step, error: ApiError) -> None:
         """The object's own fault makes that object wait, longer each time; any other makes all wait."""
         now = time.monotonic()
@@ -160,9 +175,16 @@ class Writer:
         self._publication.failed(step, now, delay, refused=isinstance(error, BadRequest | Forbidden))
         self._metrics.api_errors.labels("write").inc()
         kind = type(error).__name__
-        if now - self._said.get(kind, -math.inf) >= _LONGEST_DELAY:  # the counters have all of them
-            self._said[kind] = now
+        if self._is_news(kind):  # the counters have all of them
             _log.warning("cannot write", kind=step.kind.value, name=step.name, err=str(error))
+
+    def _is_news(self, what: str) -> bool:
+        """Whether it was not said for a minute."""
+        now = time.monotonic()
+        if now - self._said.get(what, -math.inf) < _LONGEST_DELAY:
+            return False
+        self._said[what] = now
+        return True
 
     async def _write(self, step: Step) -> Identity:
         """Have it stand, or not stand, as the step says; however often others write at the same time."""

@@ -1,12 +1,12 @@
 """The counts that a run of the kernel tests ends with.
 
-A test hands its counts over as a property of its report, so that nothing is kept between tests. This module
-is a plugin: `show` has pytest call the hook in it.
+A test hands its counts over as a property of its report: it may run in another process than the one that
+writes the summary. This module is a plugin, registered for every run.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 
+import msgspec
 import pytest
 from msgspec import Struct, field
 
@@ -63,11 +63,9 @@ class Tally(Struct):
         return f"{self.suite}: {', '.join([tests, *probes])}{late}{missing}"
 
 
-def show(config: pytest.Config) -> None:
-    """Have this run end with the counts."""
-    module = sys.modules[__name__]
-    if not config.pluginmanager.is_registered(module):
-        config.pluginmanager.register(module, "kernel counts")
+def record(score: Score, property_of: Record) -> None:
+    """Hand a score over, as plain values: who counts may be another process than the test's."""
+    property_of(PROPERTY, msgspec.to_builtins(score))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -85,10 +83,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def tallies(reports: Iterable[pytest.TestReport]) -> list[Tally]:
     """The counts of every suite that ran."""
     found: dict[str, Tally] = {}
-    for report, score in _properties(reports, PROPERTY):
-        if isinstance(score, Score):
-            tally = found.setdefault(score.suite, Tally(score.suite, score.of, score.unit))
-            tally.add(score, passed=report.passed)
+    for report, value in _properties(reports, PROPERTY):
+        score = msgspec.convert(value, Score)
+        tally = found.setdefault(score.suite, Tally(score.suite, score.of, score.unit))
+        tally.add(score, passed=report.passed)
     return list(found.values())
 
 

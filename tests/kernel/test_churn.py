@@ -48,9 +48,8 @@ def lab(backend: Backend) -> Iterator[Lab]:
 
 @pytest.mark.timeout(120 + CHANGES)
 def test_changes_cut_the_transfers_they_deny_and_disturb_no_other(
-    lab: Lab, backend: Backend, record_property: counts.Record, request: pytest.FixtureRequest
+    lab: Lab, backend: Backend, record_property: counts.Record
 ) -> None:
-    counts.show(request.config)
     with Agents(lab, backend) as agents, contextlib.ExitStack() as flows:
         churn = Churn(lab, agents)
         churn.change()

@@ -119,8 +119,7 @@ class Stages:
 
 
 @pytest.fixture(scope="module")
-def stages(request: pytest.FixtureRequest) -> Iterator[Stages]:
-    counts.show(request.config)
+def stages() -> Iterator[Stages]:
     with contextlib.ExitStack() as leaving:
         yield Stages(leaving)
 
@@ -191,8 +190,10 @@ def conforms(suite: Suite, scenario: Scenario, theatre: Theatre, record_property
     if lacking:
         pytest.skip(f"{suite.name}: skipped, {lacking}")
     score = counts.Score(suite.name, len(suite.scenarios), "probes", scenario.name, theatre.backend)
-    record_property(counts.PROPERTY, score)
-    faults = Play(*theatre.at(topology), score).faults(scenario)
+    try:
+        faults = Play(*theatre.at(topology), score).faults(scenario)
+    finally:
+        counts.record(score, record_property)
     first = "\n".join(map(str, faults[:_SHOWN_FAULTS]))
     assert not faults, (
         f"{topology}: {len(faults)} of {score.probes} probes went wrong, the first being:\n{first}"

@@ -15,7 +15,8 @@ from controller.engine.node_policies import group_id
 from controller.engine.translate import groups_of
 from controller.objects.kinds import Node, Pod
 from controller.objects.resources import NodePolicySpec, PeerGroupSliceSpec
-from controller.operator.publication import GRACE, Step
+from controller.operator.publication import GRACE
+from controller.operator.steps import Step
 from tests.property.clusters import NODES
 from tests.property.test_incremental import Objects, changes
 from tests.unit.operator.publishing import Stage

@@ -34,7 +34,9 @@ async def test_a_policy_is_told_to_be_enforced_once_every_agent_says_so(shop: Wo
         await shop.put(
             pod("shop/api", "10.0.2.7", "node-2", app="api"), policy("shop/api", admits("api", "web"))
         )
+        await shop.put(policy("shop/nobody", admits("nobody")))
         await shop.settled()
+        await eventually(lambda: has(shop, NOBODY, "SelectsNoPods"))  # the namespace was looked at
         assert not await has(shop, "NetworkPolicy shop/api", "Enforced")
         await report_as_agents(shop)
         await eventually(lambda: has(shop, "NetworkPolicy shop/api", "Enforced"))

@@ -9,13 +9,15 @@ from typing import Any
 import msgspec
 
 from controller.engine.group_slices import GroupMembers
+from controller.lab.apiserver import ApiServer
 from controller.lab.apiserver.faults import Fault
+from controller.objects.crds import node_policy_crd, peer_group_slice_crd
 from controller.objects.resources import NodePolicySpec, PeerGroupSliceSpec
 from controller.operator.own_watch import NODE_POLICIES, SLICES, place_of
 from controller.operator.process import Operator
-from controller.operator.publication import named_groups
+from controller.operator.steps import named_groups
 from tests.e2e.operator.test_publishing import random_operation
-from tests.e2e.operator.world import World, admits, eventually, namespace, pod, policy
+from tests.e2e.operator.world import World, admits, client_of, eventually, namespace, node, pod, policy
 
 
 async def test_what_is_deleted_while_the_watch_is_broken_leaves_no_ghost(shop: World) -> None:
@@ -116,6 +118,36 @@ async def test_no_node_policy_ever_names_a_group_whose_slices_are_missing(world:
     assert missing_slices(events) == []
 
 
+async def test_kopf_may_end_and_nothing_else_does(shop: World) -> None:
+    """It does at an answer of 410, among others."""
+    async with shop.operator() as operator:
+        await eventually(lambda: operator.is_published)
+        shop.server.parts.faults.inject(
+            Fault(action="fail", code=410, verbs=("watch",), agent="kopf", count=1)
+        )
+        break_watches(shop)
+        await eventually(lambda: figure(operator, "kopf_restarts") == 1)
+        await shop.delete("NetworkPolicy", "shop/web")
+        await shop.put(namespace("shop", team="b"))
+        await shop.settled()
+
+        assert operator.is_published
+
+
+async def test_it_waits_for_its_own_kinds() -> None:
+    async with ApiServer() as server, client_of(server) as client:
+        world = World(server, client)
+        await world.put(namespace("podgate-system"), namespace("shop"), node("node-1"))
+        await world.put(pod("shop/web", "10.0.1.1", app="web"), policy("shop/web", admits("web")))
+        async with world.operator() as operator:
+            await eventually(lambda: operator.is_leading)
+            await asyncio.sleep(0.2)
+            assert not operator.is_published
+            server.create(node_policy_crd())
+            server.create(peer_group_slice_crd())
+            await world.settled()
+
+
 async def test_nothing_is_published_before_everything_is_known(shop: World) -> None:
     """Half the policies would open what the others close."""
     faults = shop.server.parts.faults
@@ -144,6 +176,11 @@ async def test_what_kopf_loses_is_fetched(shop: World) -> None:
 
 OWN = ("nodepolicies", "peergroupslices")
 FROM_EVERYWHERE: dict[str, Any] = {"podSelector": {}, "ingress": [{"from": [{"namespaceSelector": {}}]}]}
+
+
+def figure(operator: Operator, name: str) -> float | None:
+    """A metric without labels."""
+    return operator.metrics.registry.get_sample_value(f"podgate_operator_{name}")
 
 
 def ghosts(operator: Operator) -> float:

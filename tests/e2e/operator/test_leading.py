@@ -11,7 +11,7 @@ from controller.lab.apiserver import ApiServer, Settings, User
 from controller.lab.apiserver.faults import Fault
 from controller.objects.crds import node_policy_crd, peer_group_slice_crd
 from controller.operator.process import Operator
-from tests.e2e.operator.world import World, admits, eventually, namespace, node, pod, policy
+from tests.e2e.operator.world import HURRY, World, admits, eventually, namespace, node, pod, policy
 
 
 @pytest.fixture
@@ -144,3 +144,16 @@ async def test_a_new_leader_whose_watches_hang_takes_nothing_back(two_users: Wor
 
             assert world.own_writes() == 0
             assert await world.published() == await world.expected()
+
+
+async def test_two_that_were_given_one_identity_do_not_both_lead(shop: World) -> None:
+    """As the replicas of a Deployment are with a constant `--identity` among their arguments."""
+    both: list[list[bool]] = []
+    async with shop.operator(identity="same") as one, shop.operator(identity="same") as two:
+        await eventually(lambda: one.is_synced and two.is_synced)
+        looking = asyncio.create_task(_look(both, one, two))
+        await eventually(lambda: any(leaders(one, two)))
+        await asyncio.sleep(2 * HURRY.duration)
+        looking.cancel()
+
+    assert [True, True] not in both

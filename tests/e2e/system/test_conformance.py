@@ -97,18 +97,19 @@ async def conforms(
     score = counts.Score(
         f"{suite.name} end to end", len(suite.scenarios), "probes", scenario.name, system.lab.settings.backend
     )
-    record(counts.PROPERTY, score)
     on = play.setdefault(system.lab.settings.name, Play(system))
     on.system = system
-    faults = await on.faults(scenario, score)
+    try:
+        faults = await on.faults(scenario, score)
+    finally:
+        counts.record(score, record)
     first = "\n".join(faults[:_SHOWN_FAULTS])
     assert not faults, f"{len(faults)} of {score.probes} probes went wrong, the first being:\n{first}"
 
 
 @pytest.fixture(scope="module")
-def play(request: pytest.FixtureRequest) -> Iterator[dict[str, Play]]:
+def play() -> Iterator[dict[str, Play]]:
     """What was applied to each lab so far; removed in the end."""
-    counts.show(request.config)
     found: dict[str, Play] = {}
     yield found
 

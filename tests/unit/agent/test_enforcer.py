@@ -99,6 +99,23 @@ def test_what_was_forgotten_is_read_again(host: FakeHost) -> None:
     assert kinds(podgate.apply(SHOP.view(), Cause.DRIFT)) == ["Commit"]
 
 
+def test_after_a_bug_in_the_middle_the_kernel_is_read_again(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was taken before it is in the kernel, and not what was remembered."""
+    podgate = enforcer(host)
+    podgate.apply(MORE.view())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Kernel, "_commit", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            podgate.apply(SHOP.view())
+
+    assert podgate.held is None
+    assert podgate.apply(MORE.view()).generation > 1
+    assert read(host).sets == wanted(MORE, 1).sets
+
+
 # Generations
 
 

@@ -152,6 +152,30 @@ async def test_a_member_is_kept_for_later_and_a_policy_at_once() -> None:
     assert [is_new for _, is_new in stage.kept] == [True, False, True]
 
 
+async def test_a_member_that_goes_is_kept_at_once() -> None:
+    """A start from an older file would let it in again, or whoever has its address now."""
+    async with running() as stage:
+        stage.publish(MORE)
+        await stage.until_enforced(MORE)
+        stage.publish(SHOP)
+        await stage.until(lambda: len(stage.kept) == 2)
+
+    assert [is_new for _, is_new in stage.kept] == [True, True]
+
+
+async def test_what_one_family_holds_is_kept_while_the_other_fails() -> None:
+    """Else the file would be as old as the failure, and a start from it open what was closed since."""
+    async with running() as stage:
+        stage.host.trouble = ipv6_fails
+        stage.publish(SHOP)
+        await stage.until_enforced(SHOP, 4)
+        stage.publish(SECOND)
+        await stage.until(lambda: len(stage.kept) == 2)
+
+    snapshot, is_new = stage.kept[-1]
+    assert (snapshot.spec, is_new) == (policy(SECOND).spec, True)
+
+
 async def test_what_arrives_while_the_kernel_is_busy_is_done_at_once() -> None:
     async with running() as stage:
         stage.publish(SHOP)

@@ -60,3 +60,12 @@ def test_what_a_neighbour_brings_back_is_told_and_left_for_now(deferred: bool, r
 
     assert isinstance(found, Checked)
     assert (found.drifts, family.repairs) == ((drift,), repairs)
+
+
+def test_rules_in_one_family_are_rules_of_an_earlier_run() -> None:
+    """What is on disk may be older than they are: it must not replace them before the server was asked."""
+    four, six = Enforcement(4), Enforcement(6)
+    four.is_alive = lambda: True  # type: ignore[attr-defined]
+    six.is_alive = lambda: False  # type: ignore[attr-defined]
+
+    assert kernel_of(four, six).has_rules()

@@ -43,3 +43,29 @@ def test_diagnostics_that_cannot_be_written_do_not_hide_the_exit_code() -> None:
 @pytest.mark.parametrize("verb", [apply, verify])
 def test_backends_are_chosen_in_lower_case(verb: click.Command) -> None:
     assert "--backend [auto|nft|legacy]" in CliRunner().invoke(verb, ["--help"]).output
+
+
+@pytest.mark.parametrize("name", ["no name", "a/b", "UPPER", "", "-x"])
+def test_an_agent_of_a_node_that_cannot_be_is_refused(name: str) -> None:
+    """It would wait for ever for a NodePolicy that can never be."""
+    done = shell(f"podgate agent --node-name '{name}' --kubeconfig /nowhere")
+
+    assert (done.returncode, done.stderr.count("\n")) == (ERROR, 1)
+    assert "is no name of a node" in done.stderr
+
+
+def test_an_agent_whose_credentials_cannot_be_read_says_so_in_one_line(tmp_path: Path) -> None:
+    """Its parts run side by side: what ends one of them must not come out as a group of errors."""
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text(
+        "{apiVersion: v1, kind: Config, current-context: a, "
+        "contexts: [{name: a, context: {cluster: c, user: u}}], "
+        "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}], "
+        f"users: [{{name: u, user: {{tokenFile: {tmp_path}/none}}}}]}}"
+    )
+    options = f"--kubeconfig {kubeconfig} --health-address 127.0.0.1:0 --state-dir {tmp_path} --backend nft"
+
+    done = shell(f"podgate agent --node-name node-1 --log-level error {options}")
+
+    assert done.returncode == ERROR
+    assert done.stderr.splitlines()[-1].startswith(f"podgate: token file {tmp_path}/none")

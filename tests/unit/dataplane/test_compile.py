@@ -12,6 +12,7 @@ from controller.objects.kinds import Direction
 from tests.unit.builder import (
     cluster,
     labels,
+    pods,
     port,
 )
 from tests.unit.dataplane.compiled import (
@@ -250,3 +251,24 @@ def test_all_profiles_of_an_address_that_two_pods_have_are_asked() -> None:
 
     assert first.startswith("-d 10.0.0.1/32 -j PODGATE-IP-")
     assert last.startswith("-d 10.0.0.1/32 -g PODGATE-IP-")
+
+
+def test_an_ipv6_address_with_dots_is_none_of_ipv4() -> None:
+    built = (
+        cluster()
+        .pod("shop/db", ip=("10.0.0.3", "fd00::3"), labels={"app": "db"}, ports=["sql:5432"])
+        .pod("shop/web", ip=("10.0.0.4", "::10.0.0.4"), labels={"app": "web"}, ports=["sql:5432"])
+        .policy(
+            "shop/db",
+            {
+                "podSelector": labels(app="db"),
+                "ingress": [{"from": [pods(app="web")]}],
+                "egress": [{"to": [pods(app="web")], "ports": [port("sql")]}],
+            },
+        )
+    )
+
+    ipv4, ipv6 = compile_node(built.view())
+
+    assert {entry for each in ipv4.sets for entry in each.entries} == {"10.0.0.4", "10.0.0.4,tcp:5432"}
+    assert {"::10.0.0.4", "::10.0.0.4,tcp:5432"} <= {entry for each in ipv6.sets for entry in each.entries}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.lab.manifests import ManifestError, read_manifests
+from controller.lab.manifests import ManifestError, read_manifests, with_namespaces
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
 
@@ -41,3 +41,17 @@ def test_what_is_no_object_is_refused_with_its_place(text: str, reason: str) -> 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"missing\.yaml: no such file or folder"):
         read_manifests(tmp_path / "missing.yaml")
+
+
+def test_namespaces_that_nobody_defines_come_first() -> None:
+    pods = "".join(
+        f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: a, namespace: {name}}}\n" for name in ("b", "c")
+    )
+    found = with_namespaces(read_manifests(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: c}}\n{pods}"))
+
+    assert [(each["kind"], each["metadata"]["name"]) for each in found] == [
+        ("Namespace", "b"),
+        ("Namespace", "c"),
+        ("Pod", "a"),
+        ("Pod", "a"),
+    ]

@@ -1,7 +1,8 @@
 """A publication at work: the engine changes, steps are taken and done, time passes as the test says."""
 
 from controller.engine.resolve import Resolver
-from controller.operator.publication import GRACE, Identity, Kind, Publication, Step
+from controller.operator.publication import GRACE, Publication
+from controller.operator.steps import Identity, Kind, Step
 from controller.operator.worklist import Moment
 from tests.unit.builder import ClusterBuilder
 from tests.unit.operator.server import Server

@@ -13,7 +13,8 @@ from controller.engine.rulesets import NamedPortGroup, NodeView
 from controller.objects.resources import NodePolicySpec, PeerGroupSliceSpec
 from controller.operator.held import HeldNode, HeldSlice, slice_digest
 from controller.operator.own_watch import place_of
-from controller.operator.publication import Kind, Publication, Step, named_groups
+from controller.operator.publication import Publication
+from controller.operator.steps import Kind, Step, named_groups
 from controller.operator.worklist import Moment
 
 Spec = NodePolicySpec | PeerGroupSliceSpec

@@ -32,7 +32,7 @@ from controller.operator.own_watch import (
     read_node,
     read_slice,
 )
-from controller.operator.publication import Kind, Place
+from controller.operator.steps import Kind, Place
 from tests.unit.operator.publishing import Stage
 from tests.unit.operator.test_publication import SHOP, published
 

@@ -3,7 +3,8 @@
 from msgspec.structs import replace
 
 from controller.objects.resources import MEMBERS_MAX, NodePolicySpec, PeerGroupSliceSpec
-from controller.operator.publication import GRACE, Identity, Kind, Publication
+from controller.operator.publication import GRACE, Publication
+from controller.operator.steps import Identity, Kind
 from controller.operator.worklist import INTERVAL
 from tests.unit.builder import ClusterBuilder, cluster, labels
 from tests.unit.operator.publishing import Stage
@@ -215,6 +216,21 @@ def test_slices_stay_while_a_node_policy_that_names_them_cannot_be_written() -> 
     stage.wait(6 * GRACE)
     stage.wait_for_grace()
     assert stage.slices() == set()
+
+
+def test_slices_stay_while_somebody_elses_node_policy_names_them() -> None:
+    stage = published()
+    old, slices = spec_of(stage, "node-1"), stage.slices()
+    stage.become(BARE.policy("shop/web", DENY)).settle()
+    stage.server.put(Kind.NODE_POLICY, "node-1", old)
+    stage.server.tell(stage.publication, Kind.NODE_POLICY, "node-1", stage.at)
+    step = stage.take()
+    assert step is not None
+    stage.publication.failed(step, stage.now, 10 * GRACE)
+
+    stage.wait_for_grace()
+
+    assert slices <= stage.slices()
 
 
 def test_a_group_that_is_named_again_within_the_grace_is_brought_up_to_date() -> None:

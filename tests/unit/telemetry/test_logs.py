@@ -47,13 +47,13 @@ def test_a_line_is_json_where_nobody_watches() -> None:
 def test_a_line_of_a_library_has_the_same_keys() -> None:
     out = lines(Level.INFO, Format.JSON)
 
-    logging.getLogger("kopf.activities").info("Initial authentication of %s", "x")
+    logging.getLogger("some.library").info("connected to %s", "x")
 
     line = json.loads(out.getvalue())
     assert (line["level"], line["logger"], line["msg"]) == (
         "info",
-        "kopf.activities",
-        "Initial authentication of x",
+        "some.library",
+        "connected to x",
     )
 
 

@@ -1,0 +1,78 @@
+"""kopf on a short lead: what it may do and what it must not; started again whatever it ends with."""
+
+import asyncio
+from collections.abc import Sized
+from itertools import islice
+
+import kopf
+import pytest
+
+from controller.kube.connection import Connection
+from controller.operator.kopf_source import RESOURCES, KopfSource, registry_of, settings
+from tests.e2e.operator.world import eventually
+
+
+def test_it_gives_up_on_no_error() -> None:
+    backoffs = settings().networking.error_backoffs
+
+    assert not isinstance(backoffs, Sized)  # a length would be the number of attempts
+    assert not isinstance(backoffs, float)
+    assert max(islice(backoffs, 1000)) <= 11
+
+
+@pytest.mark.parametrize(
+    "registered",
+    ["_changing", "_spawning", "_indexing", "_webhooks"],
+    ids=["changes", "daemons and timers", "indices", "webhooks"],
+)
+def test_no_handler_is_registered_that_writes_or_indexes(registered: str) -> None:
+    registry = registry_of(Connection(server="http://127.0.0.1:1"), lambda *_: None)
+
+    assert list(getattr(registry, registered).get_all_handlers()) == []
+
+
+def test_every_kind_is_watched_once() -> None:
+    registry = registry_of(Connection(server="http://127.0.0.1:1"), lambda *_: None)
+
+    assert len(list(registry._watching.get_all_handlers())) == len(RESOURCES)  # noqa: SLF001 - kopf has no other way
+
+
+def test_nothing_is_copied_nor_remembered_of_objects() -> None:
+    persistence = settings().persistence
+    body = kopf.Body({"metadata": {"name": "web"}, "spec": {"a": 1}})
+
+    assert dict(persistence.diffbase_storage.build(body=body)) == {}
+    assert persistence.diffbase_storage.fetch(body=body) is None
+    essence = kopf.BodyEssence(spec={"a": 1})
+    assert persistence.progress_storage.clear(essence=essence) is essence
+
+
+def test_it_posts_scans_and_peers_with_nobody_and_kills_no_process() -> None:
+    found = settings()
+
+    assert not found.posting.enabled
+    assert found.scanning.disabled
+    assert found.peering.standalone
+    assert found.process.ultimate_exiting_timeout is None
+
+
+@pytest.mark.parametrize(
+    "ending", [RuntimeError("tripped"), asyncio.CancelledError(), SystemExit(1)], ids=type
+)
+async def test_kopf_is_started_again_whatever_it_ended_with(
+    monkeypatch: pytest.MonkeyPatch, ending: BaseException
+) -> None:
+    """Its thread must not die: policies would never be heard of again, and nobody would know."""
+    runs: list[float] = []
+
+    async def operator(**_: object) -> None:
+        runs.append(0.0)
+        raise ending
+
+    monkeypatch.setattr("controller.operator.kopf_source.kopf.operator", operator)
+    source = KopfSource(Connection(server="http://127.0.0.1:1"), lambda _: None, lambda: None)
+    source.start()
+    try:
+        await eventually(lambda: len(runs) > 1, 5.0)
+    finally:
+        await source.stop()
