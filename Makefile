@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-keep test lint format bench bench-kernel bench-agent bench-operator soak image-check install-yaml
-.PHONY: docs kind-up kind-e2e kind-down clean
+.PHONY: docs pictures kind-up kind-e2e kind-down clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,10 +39,6 @@ format: ## Format the code, and mend what ruff can mend
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-docs: ## Write the reference pages anew, from the code
-	@hack/setup
-	@for page in cli_reference metrics_reference resources_reference lint_codes; do $(BIN)/python hack/docs/$$page.py; done
-
 bench: ## Measure resolve, compile and render on generated clusters of up to 150k pods
 	@hack/setup
 	@$(BIN)/python hack/bench/engine.py --json bench.json
@@ -71,6 +67,15 @@ soak: ## Random clusters, policies and packets: text == simulated rules == kerne
 install-yaml: ## Write manifests/install.yaml anew, from manifests/base (kubectl)
 	@{ echo "# Made by make install-yaml from manifests/base"; kubectl kustomize manifests/base; } > manifests/install.yaml.new
 	@mv manifests/install.yaml.new manifests/install.yaml
+
+docs: ## Write anew the pages that are made from the code (docs/reference, docs/lint.md)
+	@hack/setup
+	@for page in cli_reference lint_codes metrics_reference resources_reference; do \
+		$(BIN)/python hack/docs/$$page.py || exit; done
+
+pictures: ## Write docs/images anew, from what commands print in a lab (root)
+	@hack/setup kernel
+	@$(BIN)/python hack/docs/screenshots.py
 
 kind-up: ## A kind cluster with a plain network, and podgate on it (docker, kind, kubectl); KIND="--family dual"
 	@hack/kind/up.sh $(KIND)
