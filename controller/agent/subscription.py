@@ -23,6 +23,8 @@ from controller.engine.rulesets import Endpoint, LocalPod, NodeView
 from controller.engine.translate import groups_of
 from controller.objects.resources import TRIGGER_ANNOTATION, NodePolicy, NodePolicySpec, PeerGroupSlice
 
+LIST_PATIENCE = 60.0
+"""Seconds that a NodePolicy waits for the first list of slices: longer only where they cannot be listed."""
 _NO_ADDRESSES: frozenset[str] = frozenset()
 _NO_ENDPOINTS: frozenset[Endpoint] = frozenset()
 _NEWS_KEPT = 1000
@@ -78,7 +80,8 @@ class Subscription:
     """The NodePolicy of one node and the slices of its groups, as far as they are known.
 
     `patience` is how many seconds to wait for groups to become complete. With `awaits_list` nothing that
-    arrives is enforced before the first complete list, as rules of an earlier run are in force.
+    arrives is enforced before the first complete list, as rules of an earlier run are in force; but if that
+    list does not come, new isolation does not wait for ever.
     """
 
     def __init__(self, node: str, patience: float, *, awaits_list: bool = False) -> None:
@@ -90,6 +93,7 @@ class Subscription:
         self._next: _Accepted | None = None
         self._usable_at = 0.0
         self._listed_at = 0.0
+        self._is_list_overdue = False
         self._news: deque[News] = deque(maxlen=_NEWS_KEPT)
         self._next_news: deque[News] = deque(maxlen=_NEWS_KEPT)
         self._changed = False
@@ -145,6 +149,7 @@ class Subscription:
         """Every slice of the wanted groups was listed."""
         if self._groups.awaits_list:
             self._listed_at = now
+            self._is_list_overdue = False
             self._groups.heard(now)
             self._changed = True
 
@@ -167,7 +172,7 @@ class Subscription:
         O(groups), and O(members) of those that changed.
         """
         self._promote(now)
-        if self._current is None or (self._groups.awaits_list and now < self._usable_at):
+        if self._current is None or (self._awaits_list and now < self._usable_at):
             return None
         if not self._changed and now < self._deadline:
             return None
@@ -183,9 +188,9 @@ class Subscription:
     def deadline(self, now: float) -> float:
         """When to `take` again though nothing arrives; NEVER if no time runs."""
         found = min(self._deadline, self._groups.deadline(now))
-        if self._next is not None and not self._groups.awaits_list:
+        if self._next is not None:
             found = min(found, self._limit(self._next))
-        if self._current is not None and self._groups.awaits_list and self._usable_at > now:
+        if self._current is not None and self._awaits_list and self._usable_at > now:
             found = min(found, self._usable_at)
         return found
 
@@ -219,6 +224,12 @@ class Subscription:
             kept = "the last one that could stays in force" if self._current else "nothing is enforced yet"
             yield Problem(
                 "NodePolicyUnreadable", f"the NodePolicy cannot be understood: {self._fault}; {kept}"
+            )
+        if self._is_list_overdue:
+            yield Problem(
+                "SlicesNotListed",
+                "the slices of peer groups cannot be listed: members are those of an earlier run, and pods "
+                "whose groups have none are isolated; may this agent list peergroupslices.podgate.dev?",
             )
         target = self._target
         if target is not None and target.incomplete:
@@ -272,8 +283,9 @@ class Subscription:
 
     def _promote(self, now: float) -> None:
         """Let the newest NodePolicy take effect when its time has come."""
-        if self._next is None or self._groups.awaits_list:
+        if self._next is None or (self._awaits_list and now < self._limit(self._next)):
             return
+        self._is_list_overdue = self._groups.awaits_list
         waits = any(self._groups.is_waited_for(group, now) for group in self._next.groups)
         if waits and now < self._limit(self._next):
             return
@@ -284,7 +296,17 @@ class Subscription:
         self._changed = True
 
     def _limit(self, accepted: _Accepted) -> float:
-        return max(accepted.since, self._listed_at) + self._patience
+        patience = LIST_PATIENCE if self._awaits_list else self._patience
+        return max(accepted.since, self._listed_at) + patience
+
+    @property
+    def _awaits_list(self) -> bool:
+        return self._groups.awaits_list and not self._is_list_overdue
+
+    @property
+    def _is_blind(self) -> bool:
+        """Whether members that are known may be old, and nothing newer can be expected."""
+        return self._is_gone or self._is_list_overdue
 
     def _build(self, current: _Accepted, now: float) -> Target:
         share, before = current.share, None if self._target is None else self._target.view
@@ -316,7 +338,7 @@ class Subscription:
 
     def _addresses(self, key: str, now: float, before: frozenset[str] | None) -> frozenset[str] | None:
         """The members of a group of pods; None while they are not known, or are something else."""
-        members = self._groups.members(key, now, at_any_age=self._is_gone)
+        members = self._groups.members(key, now, at_any_age=self._is_blind)
         if (
             members is not None
             and members is not before
@@ -329,7 +351,7 @@ class Subscription:
         self, key: str, now: float, before: frozenset[Endpoint] | None
     ) -> frozenset[Endpoint] | None:
         """The members of a group of named ports, as `_addresses`."""
-        members = self._groups.members(key, now, at_any_age=self._is_gone)
+        members = self._groups.members(key, now, at_any_age=self._is_blind)
         if members is not None and members is not before and any(isinstance(each, str) for each in members):
             return None
         return cast("frozenset[Endpoint] | None", members)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from controller.agent.peer_groups import NEVER
-from controller.agent.subscription import Subscription, Target
+from controller.agent.subscription import LIST_PATIENCE, Subscription, Target
 from controller.engine.rulesets import NodeView
 from controller.objects.kinds import Direction
 from controller.objects.resources import NodePolicy, NodePolicySpec, Rule, Ruleset, SliceEndpoint
@@ -399,12 +399,63 @@ def test_nothing_newer_is_enforced_before_everything_was_listed() -> None:
     taken(subscription, 0.0)
     subscription.put_policy(policy(MORE_POLICIES), 1.0)
 
-    early = subscription.take(100.0)
-    told(MORE_POLICIES, subscription, 100.0)
-    subscription.slices_listed(100.0)
+    early = subscription.take(50.0)
+    told(MORE_POLICIES, subscription, 50.0)
+    subscription.slices_listed(50.0)
 
     assert early is None
-    assert taken(subscription, 100.0).view == MORE_POLICIES.view()
+    assert taken(subscription, 50.0).view == MORE_POLICIES.view()
+
+
+def test_new_isolation_does_not_wait_for_a_list_that_never_comes() -> None:
+    """An agent that may not list slices kept the rules of an earlier run for ever."""
+    subscription = restored(usable_at=0.0)
+    taken(subscription, 0.0)
+    subscription.put_policy(policy(MORE_POLICIES), 1.0)
+    late = 1.0 + LIST_PATIENCE
+
+    early = subscription.take(late - 0.1)
+
+    assert (early, subscription.deadline(late - 0.1)) == (None, late)
+    target = taken(subscription, late)
+    assert pending(target) == ["shop/web"]
+    assert target.view.groups.items() >= SHOP.view().groups.items()
+    assert subscription.problems()[0].reason == "SlicesNotListed"
+
+
+def test_members_that_are_known_count_until_a_list_says_otherwise() -> None:
+    subscription = restored(usable_at=0.0)
+    taken(subscription, 0.0)
+    subscription.put_policy(policy(MORE_POLICIES), 1.0)
+    taken(subscription, 1.0 + LIST_PATIENCE)
+
+    much_later = subscription.take(10_000.0)
+
+    assert much_later is None
+
+
+def test_when_the_list_did_not_come_once_the_next_policy_waits_no_longer_than_usual() -> None:
+    subscription = restored(usable_at=0.0)
+    taken(subscription, 0.0)
+    subscription.put_policy(policy(MORE_POLICIES), 1.0)
+    taken(subscription, 1.0 + LIST_PATIENCE)
+
+    subscription.put_policy(policy(SHOP), 100.0)
+
+    assert taken(subscription, 100.0 + PATIENCE).view == SHOP.view()
+
+
+def test_a_list_that_comes_after_all_ends_the_problem() -> None:
+    subscription = restored(usable_at=0.0)
+    taken(subscription, 0.0)
+    subscription.put_policy(policy(MORE_POLICIES), 1.0)
+    taken(subscription, 1.0 + LIST_PATIENCE)
+
+    told(MORE_POLICIES, subscription, 200.0)
+    subscription.slices_listed(200.0)
+
+    assert taken(subscription, 200.0).view == MORE_POLICIES.view()
+    assert subscription.problems() == []
 
 
 def test_after_the_list_the_wait_for_groups_begins() -> None:
