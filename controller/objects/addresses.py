@@ -54,7 +54,7 @@ class Cidr(Struct, frozen=True, order=True):
 
 def parse_address(text: str) -> tuple[int, int]:
     """(family, value) of an address as the API server would read it. Raises AddressError (rule 2.30)."""
-    _refuse_long(text)
+    _refuse_odd(text)
     if ":" not in text:
         return 4, _parse_ipv4(text)
     value = _parse_ipv6(text)
@@ -65,7 +65,7 @@ def parse_address(text: str) -> tuple[int, int]:
 
 def parse_cidr(text: str) -> Cidr:
     """A block as the API server would read it, host bits masked off. Raises AddressError (rule 2.30)."""
-    _refuse_long(text)
+    _refuse_odd(text)
     address, slash, length = text.partition("/")
     if not slash:
         raise AddressError(f"{text!r} has no prefix length, as in 10.0.0.0/24")
@@ -87,10 +87,12 @@ def format_address(family: int, value: int) -> str:
     return socket.inet_ntop(socket.AF_INET6, value.to_bytes(16, "big"))
 
 
-def _refuse_long(text: str) -> None:
-    """Messages quote the text: one of 10 MB must not get that far."""
+def _refuse_odd(text: str) -> None:
+    """Messages quote the text: one of 10 MB must not get that far. Nor may what no parser can encode."""
     if len(text) > _LONGEST:
         raise AddressError("the text is longer than any address")
+    if not text.isascii():
+        raise AddressError("an address has only ASCII characters")
 
 
 def _block(family: int, value: int, prefix: int) -> Cidr:

@@ -77,6 +77,15 @@ def test_what_the_api_server_refuses_is_refused(text: str) -> None:
         parse_cidr(text)
 
 
+@pytest.mark.parametrize("text", ["fd00::\udc80/64", "10.0.0.\u0661/32", "\ud800"])
+def test_characters_that_cannot_be_encoded_are_no_address(text: str) -> None:
+    """A lone surrogate, which JSON can hold, ended the decoding of a Node."""
+    with pytest.raises(AddressError):
+        parse_cidr(text)
+    with pytest.raises(AddressError):
+        parse_address(text)
+
+
 def test_an_error_about_ten_megabytes_is_short() -> None:
     for parse in (parse_cidr, parse_address):
         with pytest.raises(AddressError) as caught:
