@@ -100,4 +100,3 @@ async def shop(system: System) -> AsyncIterator[Shop]:
     """A server, a client who may reach it and an intruder who may not."""
     async with opened_shop(system, f"shop-{next(_numbers)}") as found:
         yield found
-
