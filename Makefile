@@ -63,6 +63,7 @@ soak: ## Random clusters, policies and packets: text == simulated rules == kerne
 	@hack/setup kernel
 	@$(BIN)/python -m tests.kernel.soak --seconds $(SECONDS) --seed $(SEED)
 	@PODGATE_SOAK_CHANGES=2000 $(BIN)/pytest tests/kernel/test_coexistence.py tests/kernel/test_churn.py
+	@PODGATE_E2E_CHANGES=1000 PODGATE_E2E_OUTAGE=60 PODGATE_E2E_STORM=20 $(BIN)/pytest tests/e2e/system
 
 install-yaml: ## Write manifests/install.yaml anew, from manifests/base (kubectl)
 	@{ echo "# Made by make install-yaml from manifests/base"; kubectl kustomize manifests/base; } > manifests/install.yaml.new

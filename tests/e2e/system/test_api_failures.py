@@ -122,7 +122,7 @@ async def test_events_that_come_twice_and_in_another_order(
 
 
 async def test_somebody_else_writes_to_our_objects_all_the_time(system: System, shop: Shop) -> None:
-    """So that nearly every write of the operator meets a conflict."""
+    """So that nearly every write of the operator, which takes a while, meets a conflict."""
     rounds = count(1)
 
     async def touch() -> None:
@@ -134,7 +134,8 @@ async def test_somebody_else_writes_to_our_objects_all_the_time(system: System, 
                     await system.client.patch(resource, name, change, msgspec.Raw)
 
     await system.debug.clear_audit()
-    await while_changes_are_made(system, shop, "rival", STORM, touch)
+    async with system.debug.fault("latency", delay=0.03, verbs=["update"], agent=OURS[0]):
+        await while_changes_are_made(system, shop, "rival", STORM, touch)
 
     conflicts = [each for each in await system.debug.audit() if each.code == 409 and OURS[0] in each.agent]
     assert len(conflicts) > 5
