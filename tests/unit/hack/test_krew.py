@@ -57,3 +57,11 @@ def test_every_platform_has_an_archive_of_its_own() -> None:
 
     assert len({platform["uri"] for platform in platforms}) == len(platforms)
     assert len({platform["sha256"] for platform in platforms}) == len(platforms)
+
+
+def test_the_calls_that_it_shows_say_what_to_read() -> None:
+    text = TEMPLATE.read_text()
+    shown = re.findall(r"kubectl podgate (?:explain|matrix|lint) .*", text)
+
+    assert shown
+    assert [call for call in shown if "-f cluster:" not in call] == []
