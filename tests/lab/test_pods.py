@@ -87,6 +87,7 @@ async def test_a_pod_that_is_deleted_leaves_nothing(world: World) -> None:
 async def test_a_pod_that_is_made_again_is_another(world: World) -> None:
     before = await world.ready(pod("a", 80))
     await world.lab.delete([{**pod("a"), "metadata": {"name": "a", "namespace": world.namespace}}])
+    await eventually(world.pods, lambda pods: not pods)
     after = await world.ready(pod("a", 80), pod("b"))
 
     assert after[0].metadata.uid != before[0].metadata.uid
