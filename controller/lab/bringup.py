@@ -10,10 +10,13 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from controller.lab.addressing import NodePlace
+from controller.lab.apiserver.certificate import CertificateError
 from controller.lab.apiserver.kubeconfig import write_kubeconfig
+from controller.lab.kubernetes import AssetsError, Kubernetes, Ports, assets_of
 from controller.lab.namespaces import delete_namespaces, named
 from controller.lab.network import Names, Network
 from controller.lab.processes import LabProcess, is_alive, processes_of, start, stop
@@ -33,7 +36,8 @@ OPERATOR = "operator"
 CORE = (APISERVER, CONTROLPLANE)
 """Without these there is no lab."""
 
-_ANSWERS_WITHIN = 20.0
+_ANSWERS_WITHIN = 60.0
+"""Seconds; the lab's own API server takes one, a real one ten."""
 
 
 class BringUpError(Exception):
@@ -80,18 +84,50 @@ def bring_up(
     names = Names(settings.name)
     network = Network(names, settings.cni, settings.backend)
     run_dir.create(settings)
-    start(
-        settings.name,
-        APISERVER,
-        apiserver_argv([listener.fileno() for listener in listeners]),
-        run_dir.log(APISERVER),
-        descriptors=[listener.fileno() for listener in listeners],
-    )
+    try:
+        assets = assets_of(os.environ)
+    except AssetsError as error:
+        raise BringUpError(str(error)) from error
+    if assets is None:
+        roles = _start_own_apiserver(run_dir, settings, listeners)
+    else:
+        roles = _start_kubernetes(run_dir, settings, listeners, assets)
     network.add_fabric(settings.families)
     for node in nodes:
         network.add_node(node)
     write_kubeconfig(run_dir.kubeconfig, settings.server)
-    await_answer(run_dir, settings)
+    await_answer(run_dir, settings, roles)
+
+
+def _start_own_apiserver(
+    run_dir: RunDir, settings: Settings, listeners: Sequence[socket.socket]
+) -> Sequence[str]:
+    """Its roles, here one."""
+    descriptors = [listener.fileno() for listener in listeners]
+    argv = apiserver_argv(descriptors)
+    start(settings.name, APISERVER, argv, run_dir.log(APISERVER), descriptors=descriptors)
+    return [APISERVER]
+
+
+def _start_kubernetes(
+    run_dir: RunDir, settings: Settings, listeners: Sequence[socket.socket], assets: Path
+) -> Sequence[str]:
+    """A real API server, whose programs open their sockets themselves; their roles."""
+    if len(listeners) > 1:
+        raise BringUpError(f"a real API server ({VARIABLE}) needs root: it cannot be given its socket")
+    with contextlib.ExitStack() as held:
+        etcd, peer, secure = (held.enter_context(listen_here()).getsockname()[1] for _ in range(3))
+    for listener in listeners:
+        listener.close()
+    ports = Ports(etcd=etcd, etcd_peer=peer, secure=secure, front=settings.port)
+    kubernetes = Kubernetes(assets, run_dir.path / "kubernetes", ports, settings.families)
+    try:
+        kubernetes.prepare()
+    except CertificateError as error:
+        raise BringUpError(str(error)) from error
+    for role, argv in kubernetes.programs.items():
+        start(settings.name, role, argv, run_dir.log(role))
+    return [*kubernetes.programs]
 
 
 def start_controlplane(run_dir: RunDir, settings: Settings) -> LabProcess:
@@ -118,17 +154,18 @@ def start_agent(run_dir: RunDir, settings: Settings, node: str, options: Sequenc
     return start(settings.name, role, argv, run_dir.log(role), environment=lock)
 
 
-def await_answer(run_dir: RunDir, settings: Settings) -> None:
-    """Until the API server answers. Raises BringUpError when it has ended, or after 20 s."""
+def await_answer(run_dir: RunDir, settings: Settings, roles: Collection[str] = (APISERVER,)) -> None:
+    """Until the API server answers. Raises BringUpError when a part of it has ended, or after a minute."""
     deadline = time.monotonic() + _ANSWERS_WITHIN
-    while time.monotonic() < deadline:
-        if not any(process.role == APISERVER for process in processes_of(settings.name)):
-            break
+    ended: list[str] = []
+    while time.monotonic() < deadline and not ended:
         with contextlib.suppress(OSError, urllib.error.URLError):
             urllib.request.urlopen(f"{settings.server}/readyz", timeout=1).close()  # noqa: S310 - ours
             return
+        there = {process.role for process in processes_of(settings.name)}
+        ended = [role for role in roles if role not in there]
         time.sleep(0.02)
-    log = run_dir.log(APISERVER)
+    log = run_dir.log(ended[0] if ended else APISERVER)
     words = log.read_text(errors="replace").strip()[-500:] if log.exists() else ""
     raise BringUpError(f"the API server does not answer (its log is {log}): {words or 'it says nothing'}")
 

@@ -19,9 +19,10 @@ from msgspec import Struct
 from controller.kube.client import ApiClient
 from controller.kube.connection import Connection
 from controller.kube.reflector import Reflector
-from controller.kube.resource import NODES, PODS, Resource
+from controller.kube.resource import NAMESPACES, NODES, PODS, Resource
 from controller.kube.sink import Unreadable
 from controller.lab.controllers import Scheduler, View, WorkloadController
+from controller.lab.endings import NamespaceController, NamespaceObject
 from controller.lab.gateway import Gateway
 from controller.lab.kubelet import Kubelet
 from controller.lab.listeners import Listener
@@ -95,6 +96,7 @@ class ControlPlane:
         self._kubelet = Kubelet(network, self._writer)
         self._pods = self._reflector(PODS, Pod, lambda each: each, self._pod_is, self._pod_is_gone)
         self._nodes = self._reflector(NODES, Node, lambda each: each, self._node_is, self._node_is_gone)
+        self._namespaces = self._reflector(NAMESPACES, NamespaceObject, lambda each: each)
         self._services = self._reflector(SERVICES, Service, lambda each: each)
         self._workloads = [
             self._reflector(resource, _WireWorkload, _as_workload(kind))
@@ -103,6 +105,7 @@ class ControlPlane:
         view = View(lambda: _values(self._pods), lambda: _values(self._nodes), self._all_workloads)
         self._scheduler = Scheduler(client, view)
         self._controller = WorkloadController(client, view, WORKLOADS)
+        self._endings = NamespaceController(client, lambda: _values(self._namespaces))
         self._proxy = ServiceProxy(
             self._names,
             settings.backend,
@@ -132,12 +135,19 @@ class ControlPlane:
                     listener.close()
 
     def _parts(self) -> Iterator[Any]:
-        reflectors: list[Reflector[Any]] = [self._pods, self._nodes, self._services, *self._workloads]
+        reflectors: list[Reflector[Any]] = [
+            self._pods,
+            self._nodes,
+            self._namespaces,
+            self._services,
+            *self._workloads,
+        ]
         yield from (reflector.run() for reflector in reflectors)
         yield self._writer.run()
         yield self._kubelet.run()
         yield self._scheduler.run()
         yield self._controller.run()
+        yield self._endings.run()
         yield self._proxy.run()
         yield self._write_counts()
 
@@ -160,6 +170,7 @@ class ControlPlane:
     def _settle(self) -> None:
         self._settling = False
         self._proxy.trigger.pull()
+        self._endings.trigger.pull()
         if all(each.is_synced for each in (self._pods, self._nodes, *self._workloads)):
             self._scheduler.trigger.pull()
             self._controller.trigger.pull()
