@@ -16,7 +16,7 @@ from pathlib import Path
 from controller.lab.addressing import NodePlace
 from controller.lab.apiserver.certificate import CertificateError
 from controller.lab.apiserver.kubeconfig import write_kubeconfig
-from controller.lab.kubernetes import AssetsError, Kubernetes, Ports, assets_of
+from controller.lab.kubernetes import VARIABLE, AssetsError, Kubernetes, Ports, assets_of
 from controller.lab.namespaces import delete_namespaces, named
 from controller.lab.network import Names, Network
 from controller.lab.processes import LabProcess, is_alive, processes_of, start, stop
