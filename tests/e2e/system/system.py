@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from controller.cli.live import NODE_POLICIES
 from controller.kube.client import ApiClient
-from controller.kube.resource import NAMESPACES, NETWORK_POLICIES, PODS
+from controller.kube.resource import NAMESPACES
 from controller.lab.lab import Lab
 from controller.lab.podspec import ADDRESS_ANNOTATION
 from tests.e2e.system.debug import Debug
@@ -179,6 +178,3 @@ def policy(key: str, **spec: object) -> dict[str, Any]:
 def selected(**labels: str) -> dict[str, Any]:
     """A selector of labels."""
     return {"matchLabels": labels}
-
-
-__all__ = ["NETWORK_POLICIES", "NODE_POLICIES", "PODS", "System", "namespace", "pod", "policy", "selected"]

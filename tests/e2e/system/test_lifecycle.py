@@ -243,7 +243,6 @@ async def restart_agents(system: System, nodes: list[str], *options: str) -> Non
     """With other options than before."""
     async with system.restarted(*map(agent_role, nodes)):
         await asyncio.gather(*(system.lab.restart_agent(node, options) for node in nodes))
-    await asyncio.sleep(0)
 
 
 async def until_rolled(system: System, shop: Shop, image: str) -> None:
