@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("debug")]
 
 OUTAGE = float(os.environ.get("PODGATE_E2E_OUTAGE", "10"))
 """Seconds for which the API server is away; 60 with `make soak`."""
-STORM = float(os.environ.get("PODGATE_E2E_STORM", "3"))
+STORM = float(os.environ.get("PODGATE_E2E_STORM", "2"))
 """Seconds of each kind of storm."""
 OURS = ("podgate-operator", "podgate-agent")
 
