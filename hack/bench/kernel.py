@@ -21,8 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -34,9 +34,10 @@ from controller.agent.conntrack import Conntrack
 from controller.agent.enforcer import Enforcer
 from controller.dataplane.kernel import Detours, Kernel
 from controller.dataplane.restore_channel import RestoreChannel
-from controller.dataplane.ruleset import Ruleset
+from controller.dataplane.ruleset import Ruleset, SetType
+from controller.dataplane.setlink import SetLink
 from controller.dataplane.settings import Settings
-from controller.dataplane.tools import Backend, LocalRunner, restore_command
+from controller.dataplane.tools import Backend, LocalRunner, Result, restore_command
 from controller.engine.rulesets import NodeView
 from hack.bench.node import views
 from hack.bench.whole_table import WholeTable
@@ -47,10 +48,61 @@ SETTINGS = Settings(gates=())
 
 
 class Row(Struct):
-    """Milliseconds, medians: ours, and written as a whole table where that was done."""
+    """Milliseconds, medians: ours, and written as a whole table where that was done.
+
+    `own` is the part of ours that is spent in this process, and not in iptables or the kernel.
+    """
 
     ours: float
     whole: float | None = None
+    own: float | None = None
+
+
+class Elsewhere:
+    """Milliseconds that were spent waiting for iptables, or in the kernel's sets."""
+
+    def __init__(self) -> None:
+        self.spent = 0.0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count what is done meanwhile."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent += (time.perf_counter() - begun) * 1000
+
+
+class CountedChannel(RestoreChannel):
+    """A restore channel that counts how long its commits take."""
+
+    def __init__(self, command: Sequence[str], elsewhere: Elsewhere) -> None:
+        super().__init__(command)
+        self._elsewhere = elsewhere
+
+    def commit(self, text: str) -> Result:
+        """Commit, and count."""
+        with self._elsewhere.counted():
+            return super().commit(text)
+
+
+class CountedLink(SetLink):
+    """A channel to the sets that counts how long changes of entries take."""
+
+    def __init__(self, elsewhere: Elsewhere) -> None:
+        super().__init__()
+        self._elsewhere = elsewhere
+
+    def add(self, name: str, kind: SetType, family: int, entries: Iterable[str]) -> None:
+        """Add, and count."""
+        with self._elsewhere.counted():
+            super().add(name, kind, family, entries)
+
+    def remove(self, name: str, kind: SetType, family: int, entries: Iterable[str]) -> None:
+        """Remove, and count."""
+        with self._elsewhere.counted():
+            super().remove(name, kind, family, entries)
 
 
 def main() -> None:
@@ -101,8 +153,11 @@ class Bench:
 
     def __init__(self, backend: Backend) -> None:
         runner = LocalRunner()
-        self._channel = RestoreChannel(restore_command(backend, 4))
-        self._kernel = Kernel(4, backend, runner, channel=self._channel)
+        self._elsewhere = elsewhere = Elsewhere()
+        self._channel = CountedChannel(restore_command(backend, 4), elsewhere)
+        self._kernel = Kernel(
+            4, backend, runner, open_link=lambda: CountedLink(elsewhere), channel=self._channel
+        )
         self._runner = runner
         self._enforcer = self._started()
         self._whole = WholeTable(4, backend)
@@ -128,16 +183,19 @@ class Bench:
         Ours finds what it left, then, as both write the same.
         """
         ours: dict[str, list[float]] = {"added": [], "removed": []}
+        own: dict[str, list[float]] = {"added": [], "removed": []}
         whole: dict[str, list[float]] = {"added": [], "removed": []}
         for _ in range(rounds):
             held: dict[str, Ruleset] = {}
             for what, wanted in (("added", other), ("removed", view)):
+                self._elsewhere.spent = 0.0
                 ours[what].append(_timed(partial(self._enforcer.apply, wanted)))
+                own[what].append(ours[what][-1] - self._elsewhere.spent)
                 held[what] = self._kernel.read()
             for what, state in held.items():
                 whole[what].append(_timed(partial(self._whole.write, state)))
         return {
-            f"{name} {what}": Row(statistics.median(ours[what]), statistics.median(whole[what]))
+            f"{name} {what}": Row(*map(statistics.median, (ours[what], whole[what], own[what])))
             for what in ours
         }
 
@@ -191,18 +249,19 @@ def print_table(times: dict[Backend, dict[str, Row]]) -> None:
     """Markdown, a row a change."""
     print(
         "| ms until the kernel enforces it |",
-        " | ".join(f"{each} | whole table | ratio" for each in times),
+        " | ".join(f"{each} | of it our own | whole table | ratio" for each in times),
         "|",
     )
-    print("|---|" + "---:|---:|---:|" * len(times))
+    print("|---|" + "---:|---:|---:|---:|" * len(times))
     for name in times[Backend.NFT]:
         print(f"| {name} | " + " | ".join(_cells(each[name]) for each in times.values()) + " |")
 
 
 def _cells(row: Row) -> str:
     if row.whole is None:
-        return f"{row.ours:.2f} | |"
-    return f"{row.ours:.2f} | {row.whole:.0f} | {row.whole / row.ours:.0f}x"
+        return f"{row.ours:.2f} | | |"
+    own = "" if row.own is None else f"{row.own:.2f}"
+    return f"{row.ours:.2f} | {own} | {row.whole:.0f} | {row.whole / row.ours:.0f}x"
 
 
 def print_memory(memory: dict[Backend, dict[str, float]]) -> None:
