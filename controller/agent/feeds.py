@@ -10,16 +10,15 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from controller.agent.status_writer import NODE_POLICIES, StatusWriter
+from controller.agent.status_writer import StatusWriter
 from controller.agent.subscription import Subscription
 from controller.kube.client import ApiClient
 from controller.kube.reflector import Reflector, Timing
-from controller.kube.resource import Resource, Selection
+from controller.kube.resource import NODE_POLICIES, PEER_GROUP_SLICES, Selection
 from controller.kube.sink import Unreadable
 from controller.kube.store import Key
-from controller.objects.resources import GROUP, GROUP_LABEL, VERSION, NodePolicy, PeerGroupSlice
+from controller.objects.resources import GROUP_LABEL, NodePolicy, PeerGroupSlice
 
-PEER_GROUP_SLICES = Resource(GROUP, VERSION, "peergroupslices", namespaced=False, kind="PeerGroupSlice")
 T = TypeVar("T")
 
 GROUPS_MAX = 400

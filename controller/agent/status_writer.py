@@ -16,11 +16,10 @@ from controller.agent.status import Report, node_status
 from controller.kube.backoff import Backoff
 from controller.kube.client import ApiClient
 from controller.kube.errors import ApiError, NotFound
-from controller.kube.resource import Resource
-from controller.objects.resources import GROUP, VERSION, NodePolicy, NodePolicyStatus
+from controller.kube.resource import NODE_POLICIES
+from controller.objects.resources import NodePolicy, NodePolicyStatus
 from controller.telemetry.logs import logger
 
-NODE_POLICIES = Resource(GROUP, VERSION, "nodepolicies", namespaced=False, kind="NodePolicy")
 SPACING = 1.0
 """Seconds between writes that are not urgent."""
 _WARN_AGAIN = 60.0

@@ -14,20 +14,17 @@ from controller.kube.errors import KubeError, NotFound
 from controller.kube.resource import (
     NAMESPACES,
     NETWORK_POLICIES,
+    NODE_POLICIES,
     NODES,
     PODS,
     Resource,
     Selection,
 )
-from controller.objects import resources
 from controller.objects.documents import Document
 from controller.objects.resources import NodePolicy
 
 T = TypeVar("T")
 
-NODE_POLICIES = Resource(
-    resources.GROUP, resources.VERSION, "nodepolicies", namespaced=False, kind="NodePolicy"
-)
 _ANSWERS_AT_ONCE = 16
 """Requests under way at a time."""
 

@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from controller.objects.resources import GROUP, VERSION
+
 
 class Resource(Struct, frozen=True):
     """A kind as the API serves it: `Resource("apps", "v1", "daemonsets", namespaced=True, kind="DaemonSet")`.
@@ -79,6 +81,8 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     namespaced=False,
     kind="CustomResourceDefinition",
 )
+NODE_POLICIES = Resource(GROUP, VERSION, "nodepolicies", namespaced=False, kind="NodePolicy")
+PEER_GROUP_SLICES = Resource(GROUP, VERSION, "peergroupslices", namespaced=False, kind="PeerGroupSlice")
 
 
 def _segment(text: str) -> str:

@@ -12,15 +12,13 @@ from controller.engine.enforcement import State, enforcement_of
 from controller.engine.evaluate import Evaluator
 from controller.engine.resolve import Resolver
 from controller.kube.client import ApiClient
-from controller.kube.resource import NAMESPACES, NETWORK_POLICIES, NODES, PODS, Resource
+from controller.kube.resource import NAMESPACES, NETWORK_POLICIES, NODE_POLICIES, NODES, PODS, Resource
 from controller.lab.pairs import PairProbe
 from controller.lab.probing import Outcome
 from controller.objects.assembly import observed_cluster
 from controller.objects.documents import Document
 from controller.objects.kinds import Cluster
-from controller.objects.resources import GROUP, VERSION, NodePolicy
-
-NODE_POLICIES = Resource(GROUP, VERSION, "nodepolicies", namespaced=False, kind="NodePolicy")
+from controller.objects.resources import NodePolicy
 
 
 async def evaluator_of(client: ApiClient) -> Evaluator:

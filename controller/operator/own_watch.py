@@ -16,14 +16,11 @@ from msgspec import Raw, Struct, field
 from controller.engine.changes import Member
 from controller.engine.node_policies import spec_digest
 from controller.kube.client import ObjectMeta
-from controller.kube.resource import Resource
 from controller.kube.sink import Unreadable
 from controller.kube.store import Key
 from controller.objects.kinds import Protocol
 from controller.objects.resources import (
-    GROUP,
     GROUP_LABEL,
-    VERSION,
     Metadata,
     NodePolicySpec,
     PeerGroupSliceSpec,
@@ -34,9 +31,6 @@ from controller.operator.publication import Publication
 from controller.operator.steps import Kind, Place, named_groups
 from controller.operator.worklist import Moment
 from controller.telemetry.logs import logger
-
-SLICES = Resource(GROUP, VERSION, "peergroupslices", namespaced=False, kind="PeerGroupSlice")
-NODE_POLICIES = Resource(GROUP, VERSION, "nodepolicies", namespaced=False, kind="NodePolicy")
 
 _log = logger("operator.own_watch")
 _NAME = re.compile(r"pg-([a-z0-9]+)-(0|[1-9][0-9]{0,5})")

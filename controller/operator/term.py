@@ -12,11 +12,10 @@ from controller.engine.changes import Changes
 from controller.kube.client import ApiClient
 from controller.kube.ratelimit import WriteGate
 from controller.kube.reflector import Reflector
+from controller.kube.resource import NODE_POLICIES, PEER_GROUP_SLICES
 from controller.operator.intake import Intake
 from controller.operator.metrics import Metrics
 from controller.operator.own_watch import (
-    NODE_POLICIES,
-    SLICES,
     NodeSink,
     SliceSink,
     WireNodePolicy,
@@ -63,7 +62,7 @@ class Term:
         )
         self._slices = Reflector(
             client,
-            SLICES,
+            PEER_GROUP_SLICES,
             wire=WireSlice,
             keep=keep_slice,
             sink=SliceSink(self.publication, metrics, self.writer.wake),

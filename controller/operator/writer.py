@@ -26,7 +26,7 @@ from controller.kube.errors import (
     NotLeader,
 )
 from controller.kube.ratelimit import WriteGate
-from controller.kube.resource import Resource
+from controller.kube.resource import NODE_POLICIES, PEER_GROUP_SLICES, Resource
 from controller.objects.resources import (
     GROUP_LABEL,
     TRIGGER_ANNOTATION,
@@ -38,7 +38,7 @@ from controller.objects.resources import (
 )
 from controller.operator.held import HeldNode
 from controller.operator.metrics import Metrics
-from controller.operator.own_watch import NODE_POLICIES, SLICES, read_node, read_slice
+from controller.operator.own_watch import read_node, read_slice
 from controller.operator.publication import Publication
 from controller.operator.steps import Identity, Kind, Step
 from controller.telemetry.logs import logger
@@ -51,7 +51,7 @@ _BREATH = 0.005
 """Seconds of comparing after which others get the event loop."""
 
 _log = logger("operator.writer")
-_RESOURCES = {Kind.SLICE: SLICES, Kind.NODE_POLICY: NODE_POLICIES}
+_RESOURCES = {Kind.SLICE: PEER_GROUP_SLICES, Kind.NODE_POLICY: NODE_POLICIES}
 
 
 class Writer:

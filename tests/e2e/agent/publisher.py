@@ -5,15 +5,13 @@ from typing import Any
 
 import msgspec
 
-from controller.agent.feeds import PEER_GROUP_SLICES
-from controller.agent.status_writer import NODE_POLICIES
 from controller.engine.group_slices import GroupPacking, Members, slice_spec, write_order
 from controller.engine.node_policies import PolicyVersion, group_id, node_policy_spec
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import NamedPortGroup, RulesetId
 from controller.kube.client import ApiClient
 from controller.kube.errors import NotFound
-from controller.kube.resource import Resource
+from controller.kube.resource import NODE_POLICIES, PEER_GROUP_SLICES, Resource
 from controller.objects.kinds import Cluster
 from controller.objects.resources import (
     GROUP,

@@ -19,7 +19,6 @@ from typing import Any, Self, TypeVar
 import pytest
 
 from controller.agent.node import Drift, NodeEnforcement, cleanup
-from controller.agent.status_writer import NODE_POLICIES
 from controller.cli.node_options import settings_of
 from controller.dataplane.ruleset import TABLE
 from controller.dataplane.settings import Settings as RuleSettings
@@ -27,6 +26,7 @@ from controller.dataplane.tools import Backend, LocalRunner
 from controller.engine.rulesets import NodeView
 from controller.kube.client import ApiClient
 from controller.kube.connection import Connection
+from controller.kube.resource import NODE_POLICIES
 from controller.lab.apiserver import ApiServer, Settings, User
 from controller.lab.namespaces import Namespace
 from tests.e2e.agent.publisher import DEFINITIONS, Publisher

@@ -22,8 +22,6 @@ Object = dict[str, Any]
 OPERATOR = service_account("podgate-system", "podgate-operator")
 AGENT = service_account("podgate-system", "podgate-agent")
 TOKENS = {"operator": OPERATOR, "agent": AGENT, "admin": User("admin", ("system:masters",))}
-NODE_POLICIES = Resource("podgate.dev", "v1alpha1", "nodepolicies", namespaced=False, kind="NodePolicy")
-SLICES = Resource("podgate.dev", "v1alpha1", "peergroupslices", namespaced=False, kind="PeerGroupSlice")
 PATIENCE = 20.0
 """Seconds for what takes one: the machine may be busy."""
 

@@ -12,21 +12,18 @@ from pathlib import Path
 import pytest
 
 from controller.dataplane.tools import Backend
-from controller.kube.resource import NAMESPACES, NETWORK_POLICIES, NODES, PODS
+from controller.kube.resource import (
+    NAMESPACES,
+    NETWORK_POLICIES,
+    NODE_POLICIES,
+    NODES,
+    PEER_GROUP_SLICES,
+    PODS,
+)
 from controller.lab.apiserver.faults import Fault
 from controller.lab.namespaces import Namespace
 from controller.operator import census
-from tests.e2e.install.installed import (
-    AGENT,
-    NODE_POLICIES,
-    OPERATOR,
-    SLICES,
-    Cluster,
-    Object,
-    cluster,
-    operator,
-    until,
-)
+from tests.e2e.install.installed import AGENT, OPERATOR, Cluster, Object, cluster, operator, until
 from tests.kernel.namespaces import Namespaces
 from tests.kernel.requirements import missing
 from tests.kernel.wiring import Topology
@@ -96,7 +93,7 @@ async def test_the_operator_needs_all_that_it_may_and_no_more(monkeypatch: pytes
 async def use_the_rest(found: Cluster) -> None:
     """All but the Events."""
     faults = found.server.parts.faults
-    await until(lambda: found.names(SLICES), "slices are written")
+    await until(lambda: found.names(PEER_GROUP_SLICES), "slices are written")
     await until(lambda: found.names(NODE_POLICIES), "a NodePolicy is written")
 
     # Somebody was faster: it has to look at what stands.

@@ -1,8 +1,8 @@
 """What users see of their policies and pods as Events."""
 
+from controller.kube.resource import NODE_POLICIES
 from controller.lab.apiserver.faults import Fault
 from controller.objects.resources import NodePolicy
-from controller.operator.own_watch import NODE_POLICIES
 from tests.e2e.operator.world import World, admits, eventually, pod, policy
 
 NOBODY = "NetworkPolicy shop/nobody"

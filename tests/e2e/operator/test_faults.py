@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from controller.engine.group_slices import GroupMembers
+from controller.kube.resource import NODE_POLICIES, PEER_GROUP_SLICES
 from controller.lab.apiserver import ApiServer
 from controller.lab.apiserver.faults import Fault
 from controller.objects.crds import node_policy_crd, peer_group_slice_crd
 from controller.objects.resources import NodePolicySpec, PeerGroupSliceSpec
-from controller.operator.own_watch import NODE_POLICIES, SLICES, place_of
+from controller.operator.own_watch import place_of
 from controller.operator.process import Operator
 from controller.operator.steps import named_groups
 from tests.e2e.operator.test_publishing import random_operation
@@ -207,7 +208,7 @@ async def recorded(world: World) -> AsyncIterator[list[dict[str, Any]]]:
                 events.extend(msgspec.json.decode(line) for line in lines)
 
     tasks = []
-    for resource in (NODE_POLICIES, SLICES):
+    for resource in (NODE_POLICIES, PEER_GROUP_SLICES):
         version = (await world.client.list_all(resource, dict[str, Any])).resource_version
         tasks.append(asyncio.create_task(follow(resource, version)))
     yield events

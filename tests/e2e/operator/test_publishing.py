@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 from controller.kube.errors import NotFound
+from controller.kube.resource import NODE_POLICIES, PEER_GROUP_SLICES
 from controller.objects.resources import TRIGGER_ANNOTATION, NodePolicy, PeerGroupSlice
-from controller.operator.own_watch import NODE_POLICIES, SLICES
 from tests.e2e.operator.world import World, admits, eventually, namespace, node, pod, policy
 
 
@@ -48,7 +48,7 @@ async def test_the_time_of_the_event_travels_with_what_it_caused(shop: World) ->
         await shop.put(pod("shop/client-2", "10.0.2.2", "node-2", app="client"))
         await shop.settled()
 
-    (found,) = (await shop.client.list_all(SLICES, PeerGroupSlice)).items
+    (found,) = (await shop.client.list_all(PEER_GROUP_SLICES, PeerGroupSlice)).items
     assert found.metadata.annotations[TRIGGER_ANNOTATION] > "2020"
 
 
@@ -65,12 +65,12 @@ async def test_after_two_hundred_random_operations_every_node_has_what_it_must(w
 async def test_what_somebody_else_does_to_our_objects_is_put_right(shop: World) -> None:
     async with shop.operator():
         await shop.settled()
-        (found,) = (await shop.client.list_all(SLICES, dict[str, Any])).items
+        (found,) = (await shop.client.list_all(PEER_GROUP_SLICES, dict[str, Any])).items
         found["spec"]["addresses"] = ["192.0.2.1"]
-        await shop.client.replace(SLICES, found, dict[str, Any])
+        await shop.client.replace(PEER_GROUP_SLICES, found, dict[str, Any])
         await shop.client.delete(NODE_POLICIES, "node-1")
         await shop.settled()
-        await shop.client.delete(SLICES, found["metadata"]["name"])
+        await shop.client.delete(PEER_GROUP_SLICES, found["metadata"]["name"])
         forged = await shop.client.get(NODE_POLICIES, "node-1", dict[str, Any])
         forged["spec"].pop("pods")
         await shop.client.replace(NODE_POLICIES, forged, dict[str, Any])

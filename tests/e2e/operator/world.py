@@ -14,12 +14,19 @@ from controller.kube.client import ApiClient
 from controller.kube.connection import Connection
 from controller.kube.errors import AlreadyExists
 from controller.kube.lease import LeaseTiming
-from controller.kube.resource import NAMESPACES, NETWORK_POLICIES, NODES, PODS, Resource
+from controller.kube.resource import (
+    NAMESPACES,
+    NETWORK_POLICIES,
+    NODE_POLICIES,
+    NODES,
+    PEER_GROUP_SLICES,
+    PODS,
+    Resource,
+)
 from controller.lab.apiserver import ApiServer
 from controller.objects.decode_cluster import decode_namespace, decode_node, decode_pod
 from controller.objects.decode_policy import decode_policy
 from controller.objects.resources import NodePolicy, PeerGroupSlice, group_of
-from controller.operator.own_watch import NODE_POLICIES, SLICES
 from controller.operator.process import Operator, Options
 from controller.operator.reporter import EVENTS, ReportTiming
 
@@ -142,7 +149,7 @@ class World:
     async def groups(self) -> dict[str, GroupMembers]:
         """Every group by its id."""
         found: dict[str, GroupMembers] = {}
-        for each in (await self.client.list_all(SLICES, PeerGroupSlice)).items:
+        for each in (await self.client.list_all(PEER_GROUP_SLICES, PeerGroupSlice)).items:
             found.setdefault(group_of(each.metadata), GroupMembers()).put(each.spec)
         return found
 

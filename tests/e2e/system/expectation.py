@@ -6,13 +6,13 @@ scratch, and compared with what the operator published and with what the agents 
 
 from collections.abc import Iterator, Mapping
 
-from controller.agent.feeds import PEER_GROUP_SLICES
 from controller.cli import live
 from controller.engine.enforcement import State, enforcement_of
 from controller.engine.node_policies import PolicyVersion, group_id, node_policy_spec
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import NodeView, RulesetId
 from controller.kube.client import ApiClient
+from controller.kube.resource import PEER_GROUP_SLICES
 from controller.objects.assembly import observed_cluster
 from controller.objects.kinds import Cluster, Protocol
 from controller.objects.resources import (

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from controller.agent.status_writer import NODE_POLICIES
+from controller.kube.resource import NODE_POLICIES
 from controller.lab.bringup import agent_role
 from controller.objects.kinds import Protocol
 from controller.objects.resources import NodePolicy

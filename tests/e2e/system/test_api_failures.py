@@ -11,9 +11,8 @@ from itertools import count
 import msgspec
 import pytest
 
-from controller.agent.feeds import PEER_GROUP_SLICES
-from controller.cli.live import NODE_POLICIES
 from controller.kube.errors import NotFound
+from controller.kube.resource import NODE_POLICIES, PEER_GROUP_SLICES
 from controller.lab.bringup import APISERVER
 from controller.objects.kinds import Protocol
 from tests.e2e.system.changes import Changes

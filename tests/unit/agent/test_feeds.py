@@ -8,8 +8,9 @@ import pytest
 
 from controller.agent import feeds as feeds_module
 from controller.agent.feeds import Feeds
-from controller.agent.status_writer import NODE_POLICIES, StatusWriter
+from controller.agent.status_writer import StatusWriter
 from controller.agent.subscription import Subscription
+from controller.kube.resource import NODE_POLICIES
 from tests.e2e.agent.publisher import Publisher
 from tests.unit.agent.api import Api, serving
 from tests.unit.agent.published import MORE_POLICIES, SHOP, group

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from controller.agent.status import Report
-from controller.agent.status_writer import NODE_POLICIES, StatusWriter
+from controller.agent.status_writer import StatusWriter
 from controller.agent.subscription import Problem
+from controller.kube.resource import NODE_POLICIES
 from controller.lab.apiserver.faults import Fault
 from controller.objects.resources import NodePolicy
 from tests.unit.agent.api import Api, serving

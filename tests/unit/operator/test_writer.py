@@ -12,12 +12,12 @@ import pytest
 from controller.kube.client import ApiClient
 from controller.kube.connection import Connection
 from controller.kube.ratelimit import WriteGate
+from controller.kube.resource import NODE_POLICIES, PEER_GROUP_SLICES
 from controller.lab.apiserver import ApiServer
 from controller.lab.apiserver.faults import Fault
 from controller.objects.crds import node_policy_crd, peer_group_slice_crd
 from controller.objects.resources import TRIGGER_ANNOTATION, NodePolicy
 from controller.operator.metrics import Metrics
-from controller.operator.own_watch import NODE_POLICIES, SLICES
 from controller.operator.publication import Publication
 from controller.operator.worklist import NEVER, Moment
 from controller.operator.writer import Writer
@@ -248,11 +248,11 @@ async def test_an_object_that_is_refused_holds_up_no_other(desk: Desk) -> None:
     desk.begin(SHOP)
     async with desk.writing():
         await until(lambda: len(desk.publication.nodes) == 2)
-        assert (await desk.client.list_all(SLICES, Object)).items == []
+        assert (await desk.client.list_all(PEER_GROUP_SLICES, Object)).items == []
         desk.server.parts.faults.clear(number)
         await desk.done()
 
-    assert len((await desk.client.list_all(SLICES, Object)).items) == 1
+    assert len((await desk.client.list_all(PEER_GROUP_SLICES, Object)).items) == 1
 
 
 async def test_ending_waits_for_what_is_under_way_and_begins_nothing(desk: Desk) -> None:
