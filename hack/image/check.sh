@@ -3,6 +3,7 @@
 #
 #   hack/image/check.sh                            on a base made with debootstrap: no registry is asked
 #   BASE=docker.io/library/python:3.13-slim-trixie hack/image/check.sh      on the base of the Dockerfile
+#   hack/image/check.sh --arch arm64               for another machine, through qemu-user: ten minutes, and no rules
 #
 # Needs root, on Debian or Ubuntu; installs podman, runc and debootstrap when they are missing. Whatever it makes is in
 # build/image, with a storage of its own: the machine's images, rules and sets stay as they are.
@@ -12,6 +13,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 readonly SUITE=${SUITE:-trixie}
 readonly FOLDER=$PWD/build/image
 readonly IMAGE=localhost/podgate:check
+HOST_ARCH=$(dpkg --print-architecture)
+readonly HOST_ARCH
 readonly CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
 readonly NAMESPACE=podgate-image-$$
 readonly TOKEN=/var/run/secrets/kubernetes.io/serviceaccount/token
@@ -48,17 +51,31 @@ sys.exit('\n'.join(wrong) or 0)
 "
 
 main() {
+    ARCH=$HOST_ARCH
+    case "$#:${1:-}" in
+        0:) ;;
+        2:--arch) ARCH=$2 ;;
+        *) fail "usage: $0 [--arch amd64|arm64]" ;;
+    esac
+    readonly ARCH
     ((EUID == 0)) || fail "podman has to make network namespaces: run this as root"
     ensure podman runc debootstrap ipset iptables iproute2
+    emulated || [[ $ARCH == "$HOST_ARCH" ]] || fail "nothing here runs $ARCH: apt-get install qemu-user-static binfmt-support"
     mkdir -p "$FOLDER"
     engine info >/dev/null 2>"$FOLDER/info.log" || none "podman does not start: $(tail -n 1 "$FOLDER/info.log")"
     if [[ -z ${BASE:-} ]]; then
-        BASE=localhost/podgate-base:$SUITE
+        BASE=localhost/podgate-base:$SUITE-$ARCH
         make_base
     fi
     build
     check_identity
     check_contents
+    if [[ $ARCH != "$HOST_ARCH" ]]; then
+        check_explain
+        state_size
+        say "no rules were tried: qemu-user does not translate the netlink messages of iptables and ipset"
+        return
+    fi
     for backend in nft legacy; do
         check_rules "$backend"
     done
@@ -69,6 +86,15 @@ main() {
 
 say() {
     printf 'image: %s\n' "$*" >&2
+}
+
+emulated() {
+    # The flag F: the interpreter is opened when it is registered, so a container needs none of its own.
+    case $ARCH in
+        arm64) grep -ls '^flags:.*F' /proc/sys/fs/binfmt_misc/*aarch64 >/dev/null ;;
+        amd64) grep -ls '^flags:.*F' /proc/sys/fs/binfmt_misc/*x86_64 >/dev/null ;;
+        *) false ;;
+    esac
 }
 
 # Exit code 3: nothing was found wrong, nothing was tried. Linters and tests/unit/hack have still read the Dockerfile.
@@ -108,10 +134,10 @@ make_base() {
     fi
     say "making $BASE with debootstrap"
     rm -rf "$FOLDER/base"
-    debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv "$SUITE" "$FOLDER/base" \
+    debootstrap --arch "$ARCH" --variant=minbase --include=ca-certificates,python3,python3-venv "$SUITE" "$FOLDER/base" \
         "${MIRROR:-http://deb.debian.org/debian}" >"$FOLDER/base.log" || fail "debootstrap failed: $FOLDER/base.log"
     rm -rf "$FOLDER"/base/var/cache/apt/archives/*.deb
-    tar --directory "$FOLDER/base" --create . | engine import --quiet - "$BASE" >/dev/null
+    tar --directory "$FOLDER/base" --create . | engine import --quiet --arch "$ARCH" - "$BASE" >/dev/null
     rm -rf "$FOLDER/base"
 }
 
@@ -127,7 +153,7 @@ build() {
     fi
     say "building $IMAGE on $BASE"
     # The host's network: a bridge of podman's own would need rules in the machine's tables.
-    engine build --quiet --network host --isolation chroot --layers=false "${options[@]}" --tag "$IMAGE" . \
+    engine build --quiet --platform "linux/$ARCH" --network host --isolation chroot --layers=false "${options[@]}" --tag "$IMAGE" . \
         >"$FOLDER/build.log" 2>&1 || {
         tail -n 30 "$FOLDER/build.log" >&2
         fail "the build failed: $FOLDER/build.log"
@@ -152,7 +178,7 @@ run_named() {
 }
 
 contained() {
-    engine run --runtime runc --read-only --read-only-tmpfs=false --cap-drop all \
+    engine run --runtime runc --platform "linux/$ARCH" --read-only --read-only-tmpfs=false --cap-drop all \
         --security-opt no-new-privileges --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 "$@"
 }
 
@@ -161,7 +187,7 @@ check_identity() {
     found=$(run --network none "$IMAGE" --version)
     [[ $found == *"$(version)"* ]] || fail "the image says it is '$found', not $(version)"
     found=$(run --network none --entrypoint /opt/podgate/bin/python3 "$IMAGE" -c "$IDENTITY")
-    [[ $found == "65532 65532 0000000000000000 2" ]] ||
+    [[ $found == "65532 65532 0000000000000000 2" || $ARCH != "$HOST_ARCH" ]] ||
         fail "user, group, capabilities and seccomp mode are $found, not 65532 65532 0000000000000000 2"
     say "runs as 65532, without capabilities, with the engine's seccomp profile"
 }
@@ -171,6 +197,13 @@ check_contents() {
     run --network none --entrypoint /opt/podgate/bin/python3 "$IMAGE" -c "$CONTENTS" ||
         fail "the image holds what it should not, or lacks what it needs (see above)"
     say "holds no compiler, pip, apt, perl or file with setuid, and all that podgate imports"
+}
+
+check_explain() {
+    run --network none --volume "$PWD/examples:/examples:ro" "$IMAGE" \
+        explain shop/storefront data/postgres --port 5432/TCP --filename /examples/shop >"$FOLDER/explain.log" || true
+    grep -q 'shop/storefront' "$FOLDER/explain.log" || fail "explain says nothing: $FOLDER/explain.log"
+    say "explains a connection of the shop on $(run --network none --entrypoint /usr/bin/uname "$IMAGE" -m)"
 }
 
 # Programme, compare and remove the rules of a node; the host's own tools look that they came and went. Without a shell:
@@ -218,6 +251,8 @@ check_process() {
         sleep 0.2
     done
     alive "$port" || fail "$verb does not answer on port $port: $(engine logs "$name" 2>&1 | tail -n 5)"
+    # Process 1 collects what it starts; only `exec` could leave it orphans, which it does not collect.
+    [[ $(engine top "$name" state) != *Z* ]] || fail "$verb has zombies: $(engine top "$name" pid state comm)"
     SECONDS=0
     engine stop --time 10 "$name" >/dev/null
     code=$(engine inspect --format '{{.State.ExitCode}}' "$name")
@@ -250,4 +285,4 @@ state_size() {
     say "size: $((bytes / 1000000)) MB, $((packed / 1000000)) MB compressed, on $BASE"
 }
 
-main
+main "$@"

@@ -12,13 +12,13 @@ main() {
 
     heading "The cluster: nodes without a pod network"
     step_line "$(configuration_line)"
-    if [[ $BACKEND == legacy ]]; then
-        heading "Legacy iptables on every node, and none of the hints that kubelet left in the other"
-        each_node use_legacy
-        cluster --namespace kube-system rollout restart daemonset/kube-proxy
-    fi
+    heading "The iptables of every node: $BACKEND, and none of the hints that kubelet left in the other"
+    each_node choose_backend
+    cluster --namespace kube-system rollout restart daemonset/kube-proxy
 
     heading "The pod network: links, addresses and routes, and nothing that enforces"
+    # kind returns when the nodes are there; their ranges come from the controller manager, a moment later.
+    each_node await_range
     each_node wire
     cluster wait --for=condition=Ready nodes --all --timeout=180s
     cluster --namespace kube-system rollout status deployment/coredns --timeout=180s
@@ -60,12 +60,16 @@ each_node() {
     done
 }
 
+await_range() {
+    cluster wait --for="jsonpath={.spec.podCIDR}" "node/$1" --timeout=60s
+}
+
 wire() {
     step_line "$(kubectl_args) get nodes --output json | $PYTHON hack/kind/wiring.py $1 | docker exec --interactive $1 sh"
 }
 
-use_legacy() {
-    step_line "docker exec --interactive $1 sh < hack/kind/legacy.sh"
+choose_backend() {
+    step_line "docker exec --interactive $1 sh -s $BACKEND < hack/kind/backend.sh"
 }
 
 main "$@"

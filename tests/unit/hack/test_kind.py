@@ -166,3 +166,19 @@ def test_the_pods_run_the_image_that_is_built(tools: dict[str, str]) -> None:
 
     assert f"{image['newName']}:{image['newTag']}" == f"localhost/podgate:{__version__}"
     assert f"docker build --tag localhost/podgate:{__version__} ." in run(tools, "up.sh", "--dry-run").stdout
+
+
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+def test_every_node_is_given_its_backend_and_has_a_range_before_it_is_wired(
+    tools: dict[str, str], backend: str
+) -> None:
+    run(tools, "up.sh", "--backend", backend, "--workers", "1")
+
+    made = calls(tools)
+    for node in ("podgate-control-plane", "podgate-worker"):
+        chosen = made.index(f"docker exec --interactive {node} sh -s {backend}\n")
+        ranged = made.index(
+            f"kubectl --context kind-podgate wait --for=jsonpath={{.spec.podCIDR}} node/{node} "
+        )
+        wired = made.index(f"docker exec --interactive {node} sh\n")
+        assert chosen < ranged < wired
