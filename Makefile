@@ -32,6 +32,7 @@ check:
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck --external-sources .ci/run hack/setup hack/demo hack/demo-offline hack/image/*.sh hack/kind/*.sh
 
 format: ## Format the code, and mend what ruff can mend
