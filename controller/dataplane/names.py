@@ -21,6 +21,9 @@ NODE_ENTRY = "PODGATE-IN"
 DENY = "PODGATE-D"
 """Where a packet ends that no rule allowed."""
 
+AUDIT = "PODGATE-A"
+"""Where a packet is counted that no rule of policies in audit mode allowed; then it goes on."""
+
 
 def dispatch(direction: Direction) -> str:
     """The chain that finds the profile of a pod: `PODGATE-E`, `PODGATE-I`."""
