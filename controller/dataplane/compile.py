@@ -27,6 +27,8 @@ from controller.dataplane.ruleset import (
     Goto,
     HairpinMatch,
     Jump,
+    LimitMatch,
+    Log,
     ProtocolMatch,
     Return,
     Rule,
@@ -34,7 +36,7 @@ from controller.dataplane.ruleset import (
     SetConnmark,
     UntrackedMatch,
 )
-from controller.dataplane.settings import DEFAULTS, Settings
+from controller.dataplane.settings import DEFAULTS, DropLog, Settings
 from controller.engine.rulesets import NamedPortGroup, NodeView, PodGroup
 from controller.objects.kinds import Direction
 
@@ -213,6 +215,16 @@ def _audit_chain(settings: Settings) -> Chain:
 
 
 def _unmatched_chain(name: str, settings: Settings, *consequences: Rule) -> Chain:
-    """Where packets go that no rule allowed: what happens to all but those of a pod to itself (rule 2.45)."""
+    """Where packets go that no rule allowed: what happens to all but those of a pod to itself (rule 2.45).
+
+    With the log on, a copy of each is logged first, as far as the rate goes.
+    """
     hairpin = Rule((HairpinMatch(),), Return(), "a pod may reach itself through a Service")
-    return Chain(name, (*([hairpin] if settings.hairpin_by_bpf else []), *consequences))
+    log = [] if settings.drop_log is None else [log_rule(name, settings.drop_log)]
+    return Chain(name, (*([hairpin] if settings.hairpin_by_bpf else []), *log, *consequences))
+
+
+def log_rule(chain: str, log: DropLog) -> Rule:
+    """The rule of a chain that logs what comes there."""
+    limit = LimitMatch(log.per_second, log.per_second)
+    return Rule((limit,), Log(log.group, names.LOG_PREFIXES[chain]), "drop log")

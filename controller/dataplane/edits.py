@@ -109,7 +109,8 @@ def _small_edits(name: str, old: tuple[Rule, ...], new: tuple[Rule, ...]) -> lis
     in_order = [rule for rule in old if rule in kept] == [rule for rule in new if rule in kept]
     if (
         not in_order
-        or len(gone) + len(come) > len(new) // 2
+        # Never over one rule for another: the others keep their counters, which say what was denied.
+        or len(gone) + len(come) > max(2, len(new) // 2)
         or len(set(old)) < len(old)
         or len(set(new)) < len(new)
     ):

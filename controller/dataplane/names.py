@@ -24,6 +24,9 @@ DENY = "PODGATE-D"
 AUDIT = "PODGATE-A"
 """Where a packet is counted that no rule of policies in audit mode allowed; then it goes on."""
 
+LOG_PREFIXES = {DENY: "podgate-drop", AUDIT: "podgate-audit"}
+"""What logged packets of these chains carry."""
+
 
 def dispatch(direction: Direction) -> str:
     """The chain that finds the profile of a pod: `PODGATE-E`, `PODGATE-I`."""
