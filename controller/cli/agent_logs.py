@@ -66,7 +66,7 @@ async def agents(client: ApiClient, namespace: str, node: str = "") -> list[Agen
         found = await client.list_all(PODS, _Pod, Selection(namespace, AGENTS))
     except Forbidden as error:
         raise CommandError(
-            f"the agents may not be listed: this needs the verb list on pods in namespace {namespace} ({error})"
+            f"the agents may not be listed: this needs list on pods in namespace {namespace} ({error})"
         ) from error
     every = [Agent(each.metadata.name, each.spec.node_name, _logs_drops(each)) for each in found.items]
     chosen = sorted((each for each in every if not node or each.node == node), key=lambda each: each.pod)

@@ -96,7 +96,11 @@ def command(
             )
         found: list[Drop] = []
         await read_logs(
-            client, agents_namespace, chosen, since, lambda *each: found.extend(_drops(*each, names, wanted))
+            client,
+            agents_namespace,
+            chosen,
+            since,
+            lambda agent, line: found.extend(_drops(agent, line, names, wanted)),
         )
         show(sorted(found, key=lambda drop: drop.ts))
         if not found:
