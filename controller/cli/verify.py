@@ -8,13 +8,23 @@ import click
 from controller.agent.node import NodeEnforcement
 from controller.cli.failure import CLEAN, FOUND, CommandError
 from controller.cli.input import manifest_options, status_of
-from controller.cli.node_options import open_place, place_options, rule_options, settings_of, view_of
+from controller.cli.node_options import (
+    OFF,
+    drop_log_of,
+    log_drops_options,
+    open_place,
+    place_options,
+    rule_options,
+    settings_of,
+    view_of,
+)
 from controller.dataplane.iptc_reader import HOW_TO_INSTALL, is_installed, reread
 from controller.dataplane.tools import Backend
 
 
 @click.command("verify")
 @rule_options
+@log_drops_options
 @place_options
 @click.option(
     "--reader",
@@ -30,6 +40,8 @@ def command(
     backend: str,
     unknown_pods: str,
     mark_mask: str,
+    log_drops: str,
+    log_drops_group: int,
     reader: str,
     *,
     allow_own_node_egress: bool,
@@ -53,12 +65,13 @@ def command(
     view, findings = view_of(node, manifests)
     place, runner = open_place(netns, backend)
     if reader == "iptc":
-        _check_second_reader(place)
+        _check_second_reader(place, log_drops)
     settings = settings_of(
         unknown_pods=unknown_pods,
         allow_own_node_egress=allow_own_node_egress,
         mark_mask=mark_mask,
         backend=place,
+        drop_log=drop_log_of(log_drops, log_drops_group),
     )
     enforcement = NodeEnforcement(place, runner, settings, keep_established=keep_established)
     drifts = enforcement.verify(view, partial(reread, runner) if reader == "iptc" else None)
@@ -69,9 +82,13 @@ def command(
     return max(FOUND if drifts else CLEAN, status_of(findings))
 
 
-def _check_second_reader(place: Backend) -> None:
+def _check_second_reader(place: Backend, log_drops: str) -> None:
     """Raise CommandError where python-iptables cannot read the rules."""
     if place is not Backend.LEGACY:
         raise CommandError(f"--reader iptc reads legacy iptables only, and this node's backend is {place}")
+    if log_drops != OFF:
+        raise CommandError(
+            "--reader iptc cannot read rules that log, as python-iptables crashes on them: use --reader save"
+        )
     if not is_installed():
         raise CommandError(f"--reader iptc: {HOW_TO_INSTALL}")
