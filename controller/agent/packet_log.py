@@ -133,9 +133,10 @@ def _settings() -> Iterator[bytes]:
     yield attribute(_FLAGS, struct.pack(">H", _NUMBERED))
 
 
+_TAKEN = "another program listens to it (--log-drops-group names another)"
 _REASONS = {
-    errno.EBUSY: "another program listens to it (--log-drops-group names another)",
-    errno.EPERM: "this needs CAP_NET_ADMIN",
+    errno.EBUSY: _TAKEN,
+    errno.EPERM: f"{_TAKEN}, or CAP_NET_ADMIN is missing",
     errno.EINVAL: "this kernel has no nfnetlink_log",
 }
 
