@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from controller.cli.cluster_options import cluster_options, connection_of
+from controller.cli.cluster_options import connection_of, server_options
 from controller.cli.failure import CLEAN, CommandError
 from controller.cli.node_options import (
     guard_options,
@@ -45,7 +45,7 @@ from controller.cli.process_options import health_option, log_options
 @guard_options
 @policy_options
 @place_options
-@cluster_options
+@server_options
 @health_option("127.0.0.1:9441")
 @log_options
 def command(
