@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from controller.cli.cluster_options import cluster_options, connection_of
+from controller.cli.cluster_options import connection_of, server_options
 from controller.cli.failure import CLEAN, CommandError
 from controller.cli.node_options import (
     drop_log_of,
@@ -48,7 +48,7 @@ from controller.cli.process_options import health_option, log_options
 @policy_options
 @log_drops_options
 @place_options
-@cluster_options
+@server_options
 @health_option("127.0.0.1:9441")
 @log_options
 def command(

@@ -1,15 +1,14 @@
-"""Reading a live cluster for a verb: where it is, and its objects as if they had come from files."""
+"""Reading a live cluster for a verb: its objects as if they had come from files, and podgate's own."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import click
 import msgspec
 
 from controller.cli.failure import CommandError
 from controller.kube.client import ApiClient
-from controller.kube.connection import Connection, discover
+from controller.kube.connection import Connection
 from controller.kube.errors import KubeError, NotFound
 from controller.kube.resource import (
     NAMESPACES,
@@ -27,27 +26,6 @@ T = TypeVar("T")
 
 _ANSWERS_AT_ONCE = 16
 """Requests under way at a time."""
-
-
-def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--kubeconfig and --context."""
-    options = (
-        click.option(
-            "--kubeconfig", default="", metavar="FILE", help="As for kubectl. [$KUBECONFIG, ~/.kube/config]"
-        ),
-        click.option("--context", default="", metavar="NAME", help="The context of the kubeconfig to use."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def connect(kubeconfig: str, context: str) -> Connection:
-    """The cluster that the options name. Raises CommandError where there is none."""
-    try:
-        return discover(kubeconfig, context)
-    except KubeError as error:
-        raise CommandError(str(error)) from error
 
 
 def ask(connection: Connection, question: Callable[[ApiClient], Awaitable[T]]) -> T:
