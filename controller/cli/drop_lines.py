@@ -3,6 +3,7 @@
 The lines are made by `agent.drop_log`; anything else in a log is passed over.
 """
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -56,10 +57,29 @@ def parse_line(line: bytes) -> Drop | None:
         return None
     start = line.find(b"{")  # journalctl and kubectl logs --prefix put something before it
     try:
-        found = _DECODER.decode(line[start:])
-    except (msgspec.DecodeError, RecursionError):
+        found = _DECODER.decode(line[start:]) if start >= 0 else _from_text(line)
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
         return None
-    return found if found.msg in _MESSAGES else None
+    return found if found is not None and found.msg in _MESSAGES else None
+
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_TEXT = re.compile(r"(\S+Z) \[\w+ *\] (packet dropped|packet would be dropped) ")
+_PAIR = re.compile(r"(\w+)=(\[[^]]*\]|'[^']*'|\S*)", re.ASCII)
+_QUOTED = re.compile(r"'([^']*)'")
+
+
+def _from_text(line: bytes) -> Drop | None:
+    """A line of `--log-format text`, as agents in a terminal and in labs write it."""
+    text = _COLOURS.sub("", line.decode("utf-8", "replace"))
+    head = _TEXT.search(text)
+    if head is None:
+        return None
+    pairs: dict[str, object] = dict(_PAIR.findall(text[head.end() :]))
+    pairs["policies"] = _QUOTED.findall(str(pairs.get("policies", "")))
+    if pairs.get("port") == "None":
+        del pairs["port"]
+    return msgspec.convert({**pairs, "ts": head[1], "msg": head[2]}, Drop, strict=False)
 
 
 def json_line(drop: Drop) -> str:
