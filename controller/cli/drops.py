@@ -1,6 +1,7 @@
 """`podgate drops`: which packets are denied just now, on which end, and by which policies."""
 
 import functools
+import os
 from collections.abc import Iterable
 
 import click
@@ -8,6 +9,7 @@ from msgspec.structs import replace
 
 from controller.cli import live
 from controller.cli.agent_logs import HOW_TO_LOG, Agent, agents, follow_logs, pod_names, read_logs
+from controller.cli.cluster_options import cluster_options, connection_of
 from controller.cli.drop_lines import Drop, Table, Wanted, json_line, parse_line, with_peer
 from controller.cli.durations import Duration
 from controller.cli.failure import CLEAN, CommandError
@@ -35,7 +37,7 @@ NAMESPACE = "podgate-system"
     show_default=True,
     help="json: an object a line.",
 )
-@live.cluster_options
+@cluster_options
 def command(
     pod: str,
     namespace: str,
@@ -80,7 +82,7 @@ def command(
         found = (parse_line(line) for line in file)
         show([each for each in found if each is not None and wanted.has(each)])
         return CLEAN
-    connection = live.connect(kubeconfig, context)
+    connection = connection_of(os.environ, kubeconfig=kubeconfig, context=context)
 
     async def question(client: ApiClient) -> None:
         chosen = await agents(client, agents_namespace, node)
