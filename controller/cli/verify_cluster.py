@@ -78,13 +78,13 @@ async def verify_cluster(client: ApiClient, only: frozenset[str]) -> Verified:
             Link(
                 "text -> published",
                 tuple(compared.faults),
-                f"{_counted(compared.nodes, 'node')}, {_counted(compared.groups, 'peer group')}",
+                f"{counted(compared.nodes, 'node')}, {counted(compared.groups, 'peer group')}",
                 (unused,) if compared.unused and not only else (),
             ),
             Link(
                 "published -> reported",
                 tuple(fault for each in reports for fault in each.faults),
-                _counted(len(reports) - len(idle), "agent"),
+                counted(len(reports) - len(idle), "agent"),
                 (*((nothing_to_do,) if idle else ()), *(() if agents else (no_pods,))),
             ),
         ),
@@ -164,5 +164,6 @@ def _only(verified: Verified, standing: set[Fault]) -> Verified:
     return Verified(links, nodes)
 
 
-def _counted(number: int, word: str) -> str:
+def counted(number: int, word: str) -> str:
+    """`1 node`, `2 nodes`."""
     return f"{number} {word}{'' if number == 1 else 's'}"

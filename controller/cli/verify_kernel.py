@@ -9,7 +9,7 @@ from controller.agent.feeds import GROUPS_MAX, selector_of
 from controller.agent.node import Drift
 from controller.agent.subscription import Subscription
 from controller.cli.failure import CommandError
-from controller.cli.verify_cluster import Link, Verified, read_each
+from controller.cli.verify_cluster import Link, Verified, counted, read_each
 from controller.engine.published import Fault, node_object
 from controller.engine.rulesets import NodeView
 from controller.kube.client import ApiClient
@@ -54,9 +54,8 @@ def verify_kernel(
         return Verified((Link(NAME, tuple(faults)),))
     faults += (Fault(f"kernel of {node}", str(drift)) for drift in drifts_of(target.view))
     view = target.view
-    summary = (
-        f"{len(view.pods)} pods, {len(view.rulesets)} rulesets, {len(view.groups)} peer groups ({place})"
-    )
+    sizes = ((view.pods, "pod"), (view.rulesets, "ruleset"), (view.groups, "peer group"))
+    summary = f"{', '.join(counted(len(found), word) for found, word in sizes)} ({place})"
     return Verified((Link(NAME, tuple(faults), summary),))
 
 

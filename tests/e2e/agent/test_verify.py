@@ -55,7 +55,7 @@ def test_a_kernel_that_holds_what_is_published_is_as_it_should_be(stage: Stage) 
 
     code, text = verify(stage)
 
-    place = f"1 pods, 1 rulesets, 1 peer groups ({stage.backend})"
+    place = f"1 pod, 1 ruleset, 1 peer group ({stage.backend})"
     assert (code, text) == (0, f"published -> kernel     as it should be: {place}\n")
 
 
