@@ -97,10 +97,11 @@ def read_manifests(
     pod_cidrs: tuple[Cidr, ...],
     kubeconfig: str,
     strict: bool,
+    services: bool = False,
 ) -> Reading:
     """Read, and raise CommandError where nothing was named or --strict finds fault.
 
-    Diagnostics are left to `report`.
+    Diagnostics are left to `report`. `services`: a live cluster is asked for its Services, too.
     """
     if not paths and not kustomize:
         raise CommandError(
@@ -114,7 +115,7 @@ def read_manifests(
         kustomize=kustomize,
         pod_cidrs=pod_cidrs,
         stdin=sys.stdin,
-        documents=[document for each in contexts for document in _live(kubeconfig, each)],
+        documents=[document for each in contexts for document in _live(kubeconfig, each, services=services)],
     )
     if strict and any(finding.severity is not Severity.INFO for finding in reading.findings):
         report(reading.findings)
@@ -122,12 +123,12 @@ def read_manifests(
     return reading
 
 
-def _live(kubeconfig: str, context: str) -> list[Document]:
+def _live(kubeconfig: str, context: str, *, services: bool) -> list[Document]:
     """What a cluster has. Raises CommandError where it cannot be asked."""
     from controller.cli import live  # noqa: PLC0415 - 300 ms that reading files does not need
 
     connection = connection_of(os.environ, kubeconfig=kubeconfig, context=context)
-    return live.ask(connection, live.documents)
+    return live.ask(connection, live.documents_and_services if services else live.documents)
 
 
 def report(findings: Sequence[Finding]) -> None:

@@ -4,18 +4,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import click
 import msgspec
 
 from controller.cli.failure import CommandError
 from controller.kube.client import ApiClient
 from controller.kube.connection import Connection
-from controller.kube.errors import KubeError, NotFound
+from controller.kube.errors import Forbidden, KubeError, NotFound
 from controller.kube.resource import (
     NAMESPACES,
     NETWORK_POLICIES,
     NODE_POLICIES,
     NODES,
     PODS,
+    SERVICES,
     Resource,
     Selection,
 )
@@ -54,6 +56,16 @@ async def documents(client: ApiClient, namespace: str = "") -> list[Document]:
     )
     lists = await asyncio.gather(*(_listed(client, resource, which) for resource, which in kinds))
     return [document for found in lists for document in found]
+
+
+async def documents_and_services(client: ApiClient) -> list[Document]:
+    """The same with Services; who may not read those is told so, and gets the others."""
+    found = await documents(client)
+    try:
+        return [*found, *await _listed(client, SERVICES, Selection())]
+    except Forbidden as error:
+        click.echo(f"note: Services are not known: {error}", err=True)
+        return found
 
 
 async def node_policies(client: ApiClient, names: set[str] | None = None) -> list[NodePolicy]:
