@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-keep test lint format bench bench-kernel bench-agent bench-operator soak image-check install-yaml
-.PHONY: docs pictures kind-up kind-e2e kind-down clean
+.PHONY: kubernetes docs pictures kind-up kind-e2e kind-down clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,8 @@ check:
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/shellcheck --external-sources .ci/run hack/setup hack/demo hack/demo-offline hack/image/*.sh hack/kind/*.sh
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck --external-sources .ci/run hack/setup hack/demo hack/demo-offline hack/image/*.sh hack/kind/*.sh hack/kubernetes/*.sh
 
 format: ## Format the code, and mend what ruff can mend
 	@hack/setup
@@ -89,6 +90,9 @@ kind-down: ## Remove that cluster
 
 image-check: ## Build the image on a debootstrapped base, and run it as a node would (root)
 	@hack/image/check.sh
+
+kubernetes: ## Build etcd and kube-apiserver from their Go modules, for a lab on a real API server (Go; minutes)
+	@hack/kubernetes/build.sh
 
 clean: ## Remove the environment and every cache
 	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -20,17 +20,45 @@ import os, re
 status = open('/proc/self/status').read()
 print(os.getuid(), os.getgid(), *re.findall(r'^(?:CapEff|Seccomp):\s*(\w+)', status, re.M))
 "
+readonly CONTENTS="
+import importlib, os, pkgutil, shutil, stat, sys
+import controller
+wrong = []
+for name in 'cc gcc c++ make perl pip pip3 apt-get su mount bash'.split():
+    if shutil.which(name):
+        wrong.append(f'there is {name}')
+for name in 'pip setuptools ensurepip'.split():
+    if importlib.util.find_spec(name):
+        wrong.append(f'Python finds {name}')
+for folder, folders, files in os.walk('/'):
+    if folder == '/':
+        folders[:] = [each for each in folders if each not in ('proc', 'sys', 'dev')]
+    for path in (os.path.join(folder, each) for each in files):
+        mode = os.lstat(path).st_mode
+        if stat.S_ISREG(mode) and mode & (stat.S_ISUID | stat.S_ISGID):
+            wrong.append(f'{path} has setuid or setgid')
+for module in pkgutil.walk_packages(controller.__path__, 'controller.'):
+    if module.name.rpartition('.')[2] == '__main__':
+        continue
+    try:
+        importlib.import_module(module.name)
+    except ImportError as error:
+        wrong.append(f'{module.name} cannot be imported: {error}')
+sys.exit('\n'.join(wrong) or 0)
+"
 
 main() {
     ((EUID == 0)) || fail "podman has to make network namespaces: run this as root"
     ensure podman runc debootstrap ipset iptables iproute2
     mkdir -p "$FOLDER"
+    engine info >/dev/null 2>"$FOLDER/info.log" || none "podman does not start: $(tail -n 1 "$FOLDER/info.log")"
     if [[ -z ${BASE:-} ]]; then
         BASE=localhost/podgate-base:$SUITE
         make_base
     fi
     build
     check_identity
+    check_contents
     for backend in nft legacy; do
         check_rules "$backend"
     done
@@ -41,6 +69,12 @@ main() {
 
 say() {
     printf 'image: %s\n' "$*" >&2
+}
+
+# Exit code 3: nothing was found wrong, nothing was tried. Linters and tests/unit/hack have still read the Dockerfile.
+none() {
+    say "NOT BUILT, NOT RUN: $*"
+    exit 3
 }
 
 fail() {
@@ -55,8 +89,10 @@ ensure() {
     done
     if ((${#missing[@]})); then
         say "installing ${missing[*]}"
-        apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" </dev/null >&2
+        {
+            apt-get update -qq &&
+                DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}"
+        } </dev/null >&2 || none "cannot install ${missing[*]}"
     fi
 }
 
@@ -130,7 +166,15 @@ check_identity() {
     say "runs as 65532, without capabilities, with the engine's seccomp profile"
 }
 
-# Programme, compare and remove the rules of a node; the host's own tools look that they came and went.
+# What is in it: all of podgate can be imported, and nothing is there that builds, installs, or gives privileges.
+check_contents() {
+    run --network none --entrypoint /opt/podgate/bin/python3 "$IMAGE" -c "$CONTENTS" ||
+        fail "the image holds what it should not, or lacks what it needs (see above)"
+    say "holds no compiler, pip, apt, perl or file with setuid, and all that podgate imports"
+}
+
+# Programme, compare and remove the rules of a node; the host's own tools look that they came and went. Without a shell:
+# what stands in for it cannot be executed.
 check_rules() {
     local backend=$1 lock=$FOLDER/xtables.lock state=$FOLDER/state
     touch "$lock"
@@ -140,7 +184,7 @@ check_rules() {
     trap 'ip netns delete "$NAMESPACE"' EXIT
     local as_agent=(run --network "ns:/run/netns/$NAMESPACE" --user 0:0 --cap-add NET_ADMIN --cap-add NET_RAW
         --volume "$lock:/run/xtables.lock" --volume "$state:/var/lib/podgate"
-        --volume "$PWD/examples:/examples:ro" "$IMAGE")
+        --volume "$PWD/examples:/examples:ro" --volume "/dev/null:/usr/bin/dash:ro" "$IMAGE")
     local what=(--backend "$backend" --filename /examples/shop --node node-b)
 
     "${as_agent[@]}" apply "${what[@]}" 2>&1 | sed 's/^/image:   /' >&2
@@ -166,7 +210,8 @@ check_process() {
     trap 'engine rm --force "$NAMESPACE-operator" "$NAMESPACE-agent" >/dev/null 2>&1; ip netns delete "$NAMESPACE"' EXIT
     # The token lies below /run, where the manifests mount a writable folder first: /var/run is a link.
     run_named "$name" --network "ns:/run/netns/$NAMESPACE" --tmpfs /run --tmpfs /tmp \
-        --volume "$FOLDER/token:$TOKEN:ro" --volume "$FOLDER/xtables.lock:/run/xtables.lock" "$@" \
+        --volume "$FOLDER/token:$TOKEN:ro" --volume "$FOLDER/xtables.lock:/run/xtables.lock" \
+        --volume "/dev/null:/usr/bin/dash:ro" "$@" \
         "$IMAGE" "$verb" --server http://127.0.0.1:1 --token-file "$TOKEN"
     for ((SECONDS = 0; SECONDS < 30; )); do
         ! alive "$port" || break
