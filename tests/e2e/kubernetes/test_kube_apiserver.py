@@ -103,9 +103,9 @@ async def published(cluster: Cluster) -> None:
 
 
 async def refusals(client: ApiClient) -> int:
-    """How often the server has answered 403."""
+    """How often the server has answered 400 or 403."""
     text = (await client.raw("/metrics")).decode()
-    lines = re.findall(r'^apiserver_request_total\{code="403".*\} (\d+)$', text, re.MULTILINE)
+    lines = re.findall(r'^apiserver_request_total\{code="40[03]".*\} (\d+)$', text, re.MULTILINE)
     return sum(map(int, lines))
 
 
