@@ -66,6 +66,15 @@ soak: ## Random clusters, policies and packets: text == simulated rules == kerne
 	@PODGATE_SOAK_CHANGES=2000 $(BIN)/pytest tests/kernel/test_coexistence.py tests/kernel/test_churn.py
 	@PODGATE_E2E_CHANGES=1000 PODGATE_E2E_OUTAGE=60 PODGATE_E2E_STORM=20 $(BIN)/pytest tests/e2e/system
 
+.PHONY: kubernetes test-kubernetes
+kubernetes: ## Build etcd, kube-apiserver and kube-controller-manager from their Go modules (go; minutes)
+	@hack/kubernetes/build.sh kube-controller-manager
+
+test-kubernetes: ## Run the tests that mean something on a real kube-apiserver (go)
+	@hack/setup kernel
+	@assets=$$(hack/kubernetes/build.sh kube-controller-manager) && \
+		KUBEBUILDER_ASSETS=$$assets $(BIN)/pytest tests/e2e/kubernetes
+
 install-yaml: ## Write manifests/install.yaml anew, from manifests/base (kubectl)
 	@{ echo "# Made by make install-yaml from manifests/base"; kubectl kustomize manifests/base; } > manifests/install.yaml.new
 	@mv manifests/install.yaml.new manifests/install.yaml

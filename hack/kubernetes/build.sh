@@ -1,10 +1,10 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # etcd and kube-apiserver, built from their Go modules, for a lab with a real API server.
 #
 # For machines that cannot fetch release binaries (`setup-envtest use` does that) but have Go and a module
 # proxy. Go modules of k8s.io/kubernetes lack the staging modules that its go.mod points to, so a module of
 # our own requires all of them at the same version. Prints the folder, as KUBEBUILDER_ASSETS wants it; what is
-# there already is not built again. For a node also: hack/kubernetes/build.sh kubelet kube-scheduler ...
+# there already is not built again. Further programs are arguments: hack/kubernetes/build.sh kube-controller-manager
 set -euo pipefail
 
 KUBERNETES=${KUBERNETES_VERSION:-v1.34.4}
