@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-keep test lint format bench bench-kernel bench-agent bench-operator soak image-check install-yaml
-.PHONY: kubernetes docs pictures kind-up kind-e2e kind-down clean
+.PHONY: docs pictures kind-up kind-e2e kind-down clean
 
 help: ## Show what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,9 +99,6 @@ kind-down: ## Remove that cluster
 
 image-check: ## Build the image on a debootstrapped base, and run it as a node would (root)
 	@hack/image/check.sh
-
-kubernetes: ## Build etcd and kube-apiserver from their Go modules, for a lab on a real API server (Go; minutes)
-	@hack/kubernetes/build.sh
 
 clean: ## Remove the environment and every cache
 	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
