@@ -33,7 +33,7 @@ check:
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/shellcheck --external-sources .ci/run hack/setup hack/demo hack/demo-offline hack/image/*.sh hack/kind/*.sh
+	$(BIN)/shellcheck --external-sources .ci/run hack/setup hack/demo hack/demo-offline hack/image/*.sh hack/kind/*.sh hack/kubernetes/*.sh
 
 format: ## Format the code, and mend what ruff can mend
 	@hack/setup
@@ -65,6 +65,15 @@ soak: ## Random clusters, policies and packets: text == simulated rules == kerne
 	@$(BIN)/python -m tests.kernel.soak --seconds $(SECONDS) --seed $(SEED)
 	@PODGATE_SOAK_CHANGES=2000 $(BIN)/pytest tests/kernel/test_coexistence.py tests/kernel/test_churn.py
 	@PODGATE_E2E_CHANGES=1000 PODGATE_E2E_OUTAGE=60 PODGATE_E2E_STORM=20 $(BIN)/pytest tests/e2e/system
+
+.PHONY: kubernetes test-kubernetes
+kubernetes: ## Build etcd, kube-apiserver and kube-controller-manager from their Go modules (go; minutes)
+	@hack/kubernetes/build.sh kube-controller-manager
+
+test-kubernetes: ## Run the tests that mean something on a real kube-apiserver (go)
+	@hack/setup kernel
+	@assets=$$(hack/kubernetes/build.sh kube-controller-manager) && \
+		KUBEBUILDER_ASSETS=$$assets $(BIN)/pytest tests/e2e/kubernetes
 
 install-yaml: ## Write manifests/install.yaml anew, from manifests/base (kubectl)
 	@{ echo "# Made by make install-yaml from manifests/base"; kubectl kustomize manifests/base; } > manifests/install.yaml.new

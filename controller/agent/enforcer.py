@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from controller.agent.conntrack import Conntrack
 from controller.agent.generation import (
@@ -80,6 +81,8 @@ class Enforcer:
         self._keep_established = keep_established
         self._sleep = sleep
         self._compiler = NodeCompiler(kernel.family, settings)
+        self.log_refusal = ""
+        """Why denied packets are not logged although that was asked for; "" where they are."""
         self._planner = Planner()
         self._held: Ruleset | None = None
         self._marks_in_doubt = False
@@ -108,6 +111,7 @@ class Enforcer:
                 self._held = None  # whatever is there now, it is not what was thought
                 if attempt + 1 == ATTEMPTS:
                     raise
+                self._go_on_without_log()
                 self._sleep(FIRST_PAUSE * 2**attempt)
             except BaseException:
                 self._held = None  # a bug, in the middle of a plan: the steps before it are taken
@@ -116,6 +120,19 @@ class Enforcer:
                 seconds = time.monotonic() - started
                 return Applied(self.family, cause, steps, generation, seconds, attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _go_on_without_log(self) -> None:
+        """If it is the log that the kernel refuses: enforcing without it is better than not at all.
+
+        Asked only after a failure, so that a kernel that takes it is never asked.
+        """
+        log = self._settings.drop_log
+        if log is None:
+            return
+        self.log_refusal = self._kernel.log_refusal(log)
+        if self.log_refusal:
+            self._settings = replace(self._settings, drop_log=None)
+            self._compiler = NodeCompiler(self.family, self._settings)
 
     def preview(self, view: NodeView) -> tuple[Step, ...]:
         """The steps that lead to the view, without the new generation that a restart alone brings.

@@ -107,7 +107,7 @@ class Feeds:
         if asked == self._asked:
             return
         self._asked = asked
-        self.slices.restart(label_selector=_selector(asked))
+        self.slices.restart(label_selector=selector_of(asked))
         self._is_asking.set()
 
     def _shrink(self) -> None:
@@ -117,7 +117,8 @@ class Feeds:
             self._ask(wanted)
 
 
-def _selector(groups: frozenset[str] | None) -> str:
+def selector_of(groups: frozenset[str] | None) -> str:
+    """The label selector of the slices of some groups; of all groups without any."""
     return GROUP_LABEL if groups is None else f"{GROUP_LABEL} in ({','.join(sorted(groups))})"
 
 

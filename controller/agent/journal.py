@@ -1,7 +1,7 @@
 """What the agent tells in its log: decisions, and what is wrong, once and not at every attempt."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from controller.agent.decisions import decisions
 from controller.agent.enforcer import Applied
@@ -13,6 +13,14 @@ from controller.telemetry.logs import Logger, logger
 _AGAIN = 60.0
 """Seconds after which something that is still wrong is said again."""
 _DRIFTS_SHOWN = 10
+
+
+def not_logged(family: int, why: str) -> str:
+    """That a family is enforced without the log that was asked for."""
+    return (
+        f"IPv{family}: denied packets are not logged, as this kernel or its iptables has no NFLOG or limit "
+        f"({why}); they are enforced all the same"
+    )
 
 
 class Journal:
@@ -29,6 +37,7 @@ class Journal:
         self._problems: dict[str, float] = {}
         self._is_stale = False
         self._absent: set[int] = set()
+        self._not_logged: set[int] = set()
 
     def in_force(self, target: Target, seconds: float, waited: Sequence[float]) -> None:
         """All families hold the target, after so many seconds in the kernel; its events waited so long."""
@@ -60,6 +69,13 @@ class Journal:
                 f"{self._node} IPv{outcome.family}: {outcome.swept} chains that an earlier podgate left in "
                 "the other iptables backend are removed"
             )
+
+    def not_logged(self, refusals: Mapping[int, str]) -> None:
+        """The families whose denied packets cannot be logged; said once."""
+        for family, why in refusals.items():
+            if family not in self._not_logged:
+                self._not_logged.add(family)
+                self._log.warning(f"{self._node} {not_logged(family, why)}")
 
     def failed(self, failure: FamilyFailure, retry: float) -> None:
         """An application that did not work, and is tried again in `retry` seconds."""

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from controller.agent.enforcer import Applied
 from controller.agent.guard import Check, Schedule
-from controller.agent.journal import Journal
+from controller.agent.journal import Journal, not_logged
 from controller.agent.kernel_thread import KernelThread
 from controller.agent.latency import Latency
 from controller.agent.metrics import AgentMetrics
@@ -100,6 +100,7 @@ class Reconciler:
         self._kept: Target | None = None
         self._news: deque[News] = deque(maxlen=_NEWS_KEPT)
         self._proxy: tuple[Problem, ...] = ()
+        self._log_refusals: dict[int, str] = {}
         self._repairs = 0
         self.programmed = asyncio.Event()
         """Set once all families have held a whole target."""
@@ -143,15 +144,23 @@ class Reconciler:
                 async with asyncio.timeout(until - now):
                     await self._arrived.wait()
 
+    @property
+    def view(self) -> NodeView | None:
+        """What is in force; None before there is anything."""
+        return None if self._in_force is None else self._in_force.view
+
     # The kernel
 
     async def _programme(self, target: Target, families: list[int]) -> None:
         began = time.monotonic()
 
-        def job() -> tuple[list[Outcome], dict[int, Size]]:
-            return self._kernel.apply(target.view, families), self._kernel.sizes()
+        def job() -> tuple[list[Outcome], dict[int, Size], dict[int, str]]:
+            outcomes = self._kernel.apply(target.view, families)
+            return outcomes, self._kernel.sizes(), self._kernel.log_refusals()
 
-        outcomes, sizes = await self._thread.run(job)
+        outcomes, sizes, refusals = await self._thread.run(job)
+        self._outlets.journal.not_logged(refusals)
+        self._log_refusals = refusals
         self._outlets.metrics.sized(sizes)
         for outcome in outcomes:
             self._take_outcome(outcome, target)
@@ -204,12 +213,13 @@ class Reconciler:
         """Whether the kernel still holds what it was given. A family that failed is left to its retries."""
         families = [family for family, state in self._families.items() if state.view is target.view]
 
-        def job() -> tuple[list[Checked], tuple[Problem, ...], dict[int, Size]]:
+        def job() -> tuple[list[Checked], tuple[Problem, ...], dict[int, Size], dict[int, dict[str, int]]]:
             found = self._kernel.check(target.view, families, check)
-            return found, ipvs_problem(), self._kernel.sizes()
+            return found, ipvs_problem(), self._kernel.sizes(), self._kernel.denied()
 
         began = time.monotonic()
-        found, self._proxy, sizes = await self._thread.run(job)
+        found, self._proxy, sizes, denied = await self._thread.run(job)
+        self._outlets.metrics.denied(denied)
         if check is Check.FULL:
             self._schedule.took(time.monotonic(), time.monotonic() - began)
         self._outlets.metrics.sized(sizes)
@@ -254,6 +264,7 @@ class Reconciler:
                 waits_for=self._waits_for(),
                 stale=stale,
                 problems=problems,
+                notes=tuple(not_logged(*each) for each in self._log_refusals.items()),
             )
         )
 

@@ -5,6 +5,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from controller.agent.enforcer import Applied
 from controller.agent.node import FamilyFailure
 from controller.agent.node_kernel import Outcome, Size
+from controller.dataplane.counters import Growing
+from controller.dataplane.names import AUDIT, DENY
 from controller.telemetry.metrics import new_registry
 
 PREFIX = "podgate_agent"
@@ -23,6 +25,9 @@ _REASONS = (
     ("-save", "read"),
     ("internal error", "internal"),
 )
+
+
+_VERDICTS = {DENY: "drop", AUDIT: "audit"}
 
 
 class AgentMetrics:
@@ -55,6 +60,24 @@ class AgentMetrics:
         self.drift_repairs = self._counter(
             "drift_repairs_total", "Times that rules were mended which somebody else had changed.", "family"
         )
+        self._growing = Growing()
+        self.denied_packets = self._counter(
+            "denied_packets_total",
+            "Packets that policies denied; with verdict audit, that policies in audit mode would have.",
+            "family",
+            "verdict",
+        )
+        self.drops_logged = self._counter("drops_logged_total", "Denied packets that were logged.", "verdict")
+        self.drop_log_lost = self._counter(
+            "drop_log_lost_total", "Denied packets whose copy did not reach the agent, or was not understood."
+        )
+
+    def denied(self, counts: dict[int, dict[str, int]]) -> None:
+        """What the kernel has counted so far, by family and chain."""
+        for family, chains in counts.items():
+            for chain, count in chains.items():
+                grown = self._growing.grown(family, chain, count)
+                self.denied_packets.labels(str(family), _VERDICTS[chain]).inc(grown)
 
     def applied(self, outcome: Outcome) -> None:
         """An application ended."""

@@ -100,6 +100,14 @@ class NodeEnforcement:
         found = {family: absence(family) or self._given_up.get(family, "") for family in self._kernels}
         return {family: reason for family, reason in found.items() if reason}
 
+    def log_refusals(self) -> dict[int, str]:
+        """The families whose kernel takes no rule that logs, and what it says; the others are logged."""
+        return {family: each.log_refusal for family, each in self._enforcers.items() if each.log_refusal}
+
+    def denied(self) -> dict[int, dict[str, int]]:
+        """By family and chain, the packets denied (or only audited) so far. Raises KernelError."""
+        return {family: kernel.denied() for family, kernel in self._kernels.items()}
+
     def displacements(self) -> dict[int, int]:
         """By family, how often a neighbour's rule stood above our jump and was moved below it."""
         return {family: contest.mended for family, contest in self._first_places.items()}

@@ -4,6 +4,7 @@ Called in the kernel thread only. Nothing here raises: what goes wrong in a fami
 was, as one family's failure must never keep the other from its rules.
 """
 
+import contextlib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 
@@ -13,6 +14,7 @@ from controller.agent.enforcer import Applied
 from controller.agent.guard import Check
 from controller.agent.node import Drift, FamilyFailure, NodeEnforcement
 from controller.dataplane.compile import FAMILIES
+from controller.dataplane.kernel import KernelError
 from controller.dataplane.tools import Backend
 from controller.engine.rulesets import NodeView
 
@@ -82,6 +84,19 @@ class NodeKernel:
             for each in self._families.values()
             for family, held in each.held().items()
         }
+
+    def denied(self) -> dict[int, dict[str, int]]:
+        """The packets denied so far, by family and chain; without families that cannot be asked just now."""
+        found: dict[int, dict[str, int]] = {}
+        for each in self._families.values():
+            with contextlib.suppress(KernelError):  # the check of the rules says so
+                found.update(each.denied())
+        return found
+
+    def log_refusals(self) -> dict[int, str]:
+        """The families whose kernel takes no rule that logs, and what it says."""
+        found = (each.log_refusals() for each in self._families.values())
+        return {family: why for refusals in found for family, why in refusals.items()}
 
     def close(self) -> None:
         """Let go of the channels to the kernel; rules and sets stay."""

@@ -16,6 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from controller.agent.cache_writer import CacheWriter
+from controller.agent.drop_log import DropLines, DropLog
 from controller.agent.feeds import Feeds
 from controller.agent.guard import Schedule
 from controller.agent.journal import Journal
@@ -25,9 +26,12 @@ from controller.agent.loop import Outlets, Reconciler
 from controller.agent.memory import be_frugal
 from controller.agent.metrics import AgentMetrics
 from controller.agent.node_kernel import NodeKernel
+from controller.agent.packet_log import PacketLog
 from controller.agent.status_writer import StatusWriter
 from controller.agent.subscription import Snapshot, Subscription
+from controller.dataplane.settings import DropLog as LogSettings
 from controller.engine.node_policies import ResourceError
+from controller.engine.rulesets import NodeView
 from controller.kube.client import ApiClient
 from controller.kube.connection import Connection
 from controller.telemetry.health import HealthServer
@@ -51,6 +55,8 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     patience: float = 1.0
     canary: float = 5.0
     full: float = 3600.0
+    drop_log: LogSettings | None = None
+    """Where the kernel logs denied packets, if it does."""
 
 
 async def serve(
@@ -124,6 +130,7 @@ class _Agent:
             contact=self._feeds,
             outlets=Outlets(self._status.tell, self._cache.keep, Journal(settings.node, _log), metrics),
         )
+        self._drop_log = _drop_log(settings.drop_log, lambda: self._reconciler.view, metrics)
         checks = {"programmed": self._reconciler.why_not_ready}
         self.health = HealthServer(settings.health_address, checks, metrics.registry)
 
@@ -136,6 +143,7 @@ class _Agent:
             self._status.run(),
             self._cache.run(),
             self._settle(),
+            *(() if self._drop_log is None else (self._drop_log.run(),)),
         )
         async with asyncio.TaskGroup() as tasks:
             for part in parts:
@@ -164,6 +172,20 @@ def _load(file: LastGood) -> Snapshot | None:
     except LastGoodError as error:
         _log.warning(str(error))
         return None
+
+
+def _drop_log(
+    settings: LogSettings | None, view: Callable[[], NodeView | None], metrics: AgentMetrics
+) -> DropLog | None:
+    """None where denied packets are not to be logged, or cannot be: that is no reason not to enforce."""
+    if settings is None:
+        return None
+    try:
+        source = PacketLog(settings.group)
+    except OSError as error:
+        _log.warning(f"denied packets are not logged: {error}; they are enforced all the same")
+        return None
+    return DropLog(source, view, DropLines(logger("agent.drops")), metrics)
 
 
 def _subscription(settings: AgentSettings, snapshot: Snapshot | None, *, has_rules: bool) -> Subscription:

@@ -21,7 +21,8 @@ class Report(Struct, frozen=True):
 
     `digest` is of the last spec that all families hold, "" before the first. `waits_for` says why the newest
     one is not in force, "" when it is; `stale` why nothing newer may have been heard of, "" when nothing
-    speaks for it. `problems` are why less is enforced than was asked for, the worst first.
+    speaks for it. `problems` are why less is enforced than was asked for, the worst first; `notes` what else
+    is not as asked for, and takes nothing from what is enforced.
     """
 
     digest: str = ""
@@ -31,6 +32,7 @@ class Report(Struct, frozen=True):
     waits_for: str = ""
     stale: str = ""
     problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def node_status(report: Report, before: NodePolicyStatus | None, now: str) -> NodePolicyStatus:
@@ -65,7 +67,7 @@ def _conditions(report: Report, before: Sequence[Condition], now: str) -> Iterat
 def _ready(report: Report) -> tuple[bool, str, str]:
     if report.waits_for:
         return False, "NotEnforced", report.waits_for
-    return True, "Enforced", f"{report.enforced} pods are enforced"
+    return True, "Enforced", "; ".join((f"{report.enforced} pods are enforced", *report.notes))
 
 
 def _degraded(report: Report) -> tuple[bool, str, str]:

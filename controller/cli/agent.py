@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
-from controller.cli.cluster_options import cluster_options, connection_of
+from controller.cli.cluster_options import connection_of, server_options
 from controller.cli.failure import CLEAN, CommandError
 from controller.cli.node_options import (
+    drop_log_of,
     guard_options,
+    log_drops_options,
     open_place,
     place_options,
     policy_options,
@@ -44,8 +46,9 @@ from controller.cli.process_options import health_option, log_options
 )
 @guard_options
 @policy_options
+@log_drops_options
 @place_options
-@cluster_options
+@server_options
 @health_option("127.0.0.1:9441")
 @log_options
 def command(
@@ -56,6 +59,8 @@ def command(
     full_interval: float,
     unknown_pods: str,
     mark_mask: str,
+    log_drops: str,
+    log_drops_group: int,
     netns: str | None,
     backend: str,
     health_address: str,
@@ -76,6 +81,7 @@ def command(
     Examples:
       podgate agent --node-name node-1
       podgate agent --node-name node-1 --kubeconfig ~/.kube/config --backend nft --log-level debug
+      podgate agent --node-name node-1 --log-drops 10/s
 
     Exit codes: 0 stopped by SIGTERM or SIGINT, 2 error.
     """  # noqa: D301
@@ -97,6 +103,7 @@ def command(
         allow_own_node_egress=allow_own_node_egress,
         mark_mask=mark_mask,
         backend=place,
+        drop_log=drop_log_of(log_drops, log_drops_group),
     )
 
     def enforcement(family: int) -> NodeEnforcement:
@@ -111,6 +118,7 @@ def command(
         patience=completeness_timeout,
         canary=canary_interval,
         full=full_interval,
+        drop_log=settings.drop_log,
     )
     try:
         asyncio.run(serve(agent, connection, lambda: NodeKernel(place, enforcement)))

@@ -12,11 +12,14 @@ import click
 
 from controller.agent.enforcer import Applied
 from controller.agent.guard import Check, Schedule
+from controller.agent.journal import not_logged
 from controller.agent.node import FamilyFailure, NodeEnforcement
 from controller.cli.failure import CLEAN, ERROR, FOUND, CommandError
 from controller.cli.input import manifest_options, status_of
 from controller.cli.node_options import (
+    drop_log_of,
     guard_options,
+    log_drops_options,
     open_place,
     place_options,
     rule_options,
@@ -36,6 +39,7 @@ from controller.engine.rulesets import NodeView
 )
 @guard_options
 @rule_options
+@log_drops_options
 @place_options
 @manifest_options
 def command(
@@ -44,6 +48,8 @@ def command(
     backend: str,
     unknown_pods: str,
     mark_mask: str,
+    log_drops: str,
+    log_drops_group: int,
     canary_interval: float,
     full_interval: float,
     *,
@@ -74,6 +80,7 @@ def command(
         allow_own_node_egress=allow_own_node_egress,
         mark_mask=mark_mask,
         backend=place,
+        drop_log=drop_log_of(log_drops, log_drops_group),
     )
     with closing(
         NodeEnforcement(place, runner, settings, keep_established=keep_established, keep_open=follow)
@@ -83,6 +90,8 @@ def command(
         status = max(_report(node, enforcement.apply(view)), status_of(findings))
         for family, reason in enforcement.absent().items():
             click.echo(f"{node} IPv{family}: nothing to enforce: {reason}")
+        for family, reason in enforcement.log_refusals().items():
+            click.echo(f"{node} {not_logged(family, reason)}", err=True)
         if follow:
             _follow(node, enforcement, view, Schedule(canary_interval, canary_interval, full_interval))
         return status

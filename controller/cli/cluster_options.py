@@ -11,28 +11,44 @@ if TYPE_CHECKING:
     from controller.kube.connection import Connection
 
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--kubeconfig, --context, --server, --token-file and --certificate-authority."""
+    """--kubeconfig and --context."""
+    whole = kubeconfig_option(
+        "How to reach the cluster.  [default: $KUBECONFIG, ~/.kube/config, the pod's account]"
+    )
+    return whole(_context_option(command))
+
+
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, and --server, --token-file and --certificate-authority, for what has no kubeconfig."""
+    return cluster_options(_without_kubeconfig(command))
+
+
+def other_server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Those of `server_options` but --kubeconfig, for a verb that has that one with its manifests."""
+    return _context_option(_without_kubeconfig(command))
+
+
+def kubeconfig_option(text: str) -> Decorator:
+    """--kubeconfig with a help text."""
+    return _file_option("--kubeconfig", text)
+
+
+def _context_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--context", default="", metavar="NAME", help="A context of it, not the current one."
+    )(command)
+
+
+def _without_kubeconfig(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
-        click.option(
-            "--kubeconfig",
-            default="",
-            metavar="FILE",
-            help="How to reach the cluster.  [default: $KUBECONFIG, ~/.kube/config, the pod's account]",
-        ),
-        click.option("--context", default="", metavar="NAME", help="A context of it, not the current one."),
         click.option("--server", default="", metavar="URL", help="The API server, instead of all these."),
-        click.option(
-            "--token-file",
-            default="",
-            metavar="FILE",
-            help="With --server: the bearer token, read again often.",
-        ),
-        click.option(
-            "--certificate-authority",
-            default="",
-            metavar="FILE",
-            help="With --server: whom to trust, instead of the system's authorities.",
+        _file_option("--token-file", "With --server: the bearer token, read again often."),
+        _file_option(
+            "--certificate-authority", "With --server: whom to trust, instead of the system's authorities."
         ),
     )
     for option in reversed(options):
@@ -40,14 +56,19 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _file_option(name: str, text: str) -> Decorator:
+    """A file by its name, which shells complete."""
+    return click.option(name, type=click.Path(dir_okay=False), default="", metavar="FILE", help=text)
+
+
 def connection_of(
     environ: Mapping[str, str],
     *,
-    kubeconfig: str,
-    context: str,
-    server: str,
-    token_file: str,
-    certificate_authority: str,
+    kubeconfig: str = "",
+    context: str = "",
+    server: str = "",
+    token_file: str = "",
+    certificate_authority: str = "",
 ) -> "Connection":
     """The connection that the options ask for. Raises CommandError where they lead nowhere."""
     from controller.kube.connection import Connection, discover  # noqa: PLC0415 - `--help` needs none of it

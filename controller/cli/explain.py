@@ -12,6 +12,7 @@ from controller.cli.console import Painter, wants_color
 from controller.cli.failure import CLEAN, FOUND, CommandError
 from controller.cli.input import manifest_options, read_manifests, report, require_readable, status_of
 from controller.cli.output.escapes import plain
+from controller.cli.service_target import Behind, behind, caveat
 from controller.cli.targets import endpoints_of, parse_service
 from controller.engine.connections import ConnectionSet
 from controller.engine.endpoints import Endpoint
@@ -48,6 +49,7 @@ def command(
     """May SRC reach DST, and which line of which policy says so.
 
     SRC and DST are NAMESPACE/POD, NAMESPACE/KIND/NAME (deploy, sts, ds, job, ...) or an IP address.
+    DST may be a Service, NAMESPACE/svc/NAME or its ClusterIP: its pods answer, as policies see those.
     Where the pods of a workload get different answers, two that differ are shown, and the exit code is 1.
 
     \b
@@ -58,14 +60,16 @@ def command(
 
     Exit codes: 0 allowed, 1 denied, 2 error.
     """  # noqa: D301
-    reading = read_manifests(**manifests)
+    reading = read_manifests(**manifests, services=True)
     require_readable(reading)
     report(reading.findings)
     if rules and port is None:
         raise CommandError("--rules follows one packet: say which with --port")
     evaluator = Evaluator(reading.cluster)
     service = None if port is None else parse_service(port)
-    answers = _answers(evaluator, source, destination, service)
+    found = behind(reading.cluster, destination, service)
+    service = service if found is None else found.asked
+    answers = _answers(evaluator, source, destination, service, found)
     if output == "json":
         click.echo(json.dumps(_document(answers, service), indent=2))
     else:
@@ -86,10 +90,15 @@ _MOST_PODS = 50
 
 
 def _answers(
-    evaluator: Evaluator, source: str, destination: str, service: Service
+    evaluator: Evaluator, source: str, destination: str, service: Service, found: Behind | None = None
 ) -> list[list[Explanation]]:
     """The explanations of the first pods named, by family, and of pods that get another answer, if any."""
-    sources, destinations = endpoints_of(evaluator, source), endpoints_of(evaluator, destination)
+    sources = endpoints_of(evaluator, source)
+    if found is None:
+        destinations = endpoints_of(evaluator, destination)
+    else:
+        destinations = tuple(filter(None, map(evaluator.addresses.of_pod, found.pods)))
+    is_outside = found is None and not (destinations[0][0].pods or destinations[0][0].node)
     pairs = _pairs(sources[:_MOST_PODS], destinations[:_MOST_PODS])
     if not pairs:
         raise CommandError(f"{source} and {destination} have no address family in common")
@@ -98,6 +107,8 @@ def _answers(
         for text, ends in ((source, sources), (destination, destinations))
         if len(ends) > _MOST_PODS
     ]
+    notes += caveat(evaluator.cluster, destination) if is_outside else ()
+    notes += found.notes if found is not None else ()
     first, other = pairs[0], _other_answer(evaluator, pairs, service)
     if other:
         example = f"{other[0][0]} -> {other[0][1]}"

@@ -5,12 +5,14 @@ stay isolated) and the exit code is 2 whatever the answer. A document that could
 pods to quarantine: verbs that give verdicts refuse to answer then.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
+from controller.cli.cluster_options import connection_of, kubeconfig_option
 from controller.cli.failure import CLEAN, ERROR, CommandError
 from controller.cli.output.escapes import plain
 from controller.objects.addresses import AddressError, Cidr, parse_cidr
@@ -45,12 +47,18 @@ filename_option = click.option(
     "-f",
     "--filename",
     "paths",
+    type=click.Path(allow_dash=True),
     multiple=True,
     metavar="FILE|DIR|-|cluster:",
     help="Manifests to read, or cluster:[CONTEXT] for what the API server has; repeatable.",
 )
 kustomize_option = click.option(
-    "-k", "--kustomize", multiple=True, metavar="DIR", help="Build a kustomization with kubectl and read it."
+    "-k",
+    "--kustomize",
+    type=click.Path(file_okay=False),
+    multiple=True,
+    metavar="DIR",
+    help="Build a kustomization with kubectl and read it.",
 )
 
 
@@ -65,9 +73,7 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=(),
             help="Where pods without an address get one, if no Node says so. [10.244.0.0/16]",
         ),
-        click.option(
-            "--kubeconfig", default="", metavar="FILE", help="Of cluster:. [$KUBECONFIG, ~/.kube/config]"
-        ),
+        kubeconfig_option("Of cluster:.  [default: $KUBECONFIG, ~/.kube/config, the pod's account]"),
         click.option("--strict", is_flag=True, help="Fail on any finding about the input, warnings too."),
         click.option(
             "--no-color", is_flag=True, help="Plain text; NO_COLOR in the environment does the same."
@@ -91,10 +97,11 @@ def read_manifests(
     pod_cidrs: tuple[Cidr, ...],
     kubeconfig: str,
     strict: bool,
+    services: bool = False,
 ) -> Reading:
     """Read, and raise CommandError where nothing was named or --strict finds fault.
 
-    Diagnostics are left to `report`.
+    Diagnostics are left to `report`. `services`: a live cluster is asked for its Services, too.
     """
     if not paths and not kustomize:
         raise CommandError(
@@ -108,7 +115,7 @@ def read_manifests(
         kustomize=kustomize,
         pod_cidrs=pod_cidrs,
         stdin=sys.stdin,
-        documents=[document for each in contexts for document in _live(kubeconfig, each)],
+        documents=[document for each in contexts for document in _live(kubeconfig, each, services=services)],
     )
     if strict and any(finding.severity is not Severity.INFO for finding in reading.findings):
         report(reading.findings)
@@ -116,11 +123,12 @@ def read_manifests(
     return reading
 
 
-def _live(kubeconfig: str, context: str) -> list[Document]:
+def _live(kubeconfig: str, context: str, *, services: bool) -> list[Document]:
     """What a cluster has. Raises CommandError where it cannot be asked."""
     from controller.cli import live  # noqa: PLC0415 - 300 ms that reading files does not need
 
-    return live.ask(live.connect(kubeconfig, context), live.documents)
+    connection = connection_of(os.environ, kubeconfig=kubeconfig, context=context)
+    return live.ask(connection, live.documents_and_services if services else live.documents)
 
 
 def report(findings: Sequence[Finding]) -> None:

@@ -1,22 +1,23 @@
-"""Reading a live cluster for a verb: where it is, and its objects as if they had come from files."""
+"""Reading a live cluster for a verb: its objects as if they had come from files, and podgate's own."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 import msgspec
 
 from controller.cli.failure import CommandError
 from controller.kube.client import ApiClient
-from controller.kube.connection import Connection, discover
-from controller.kube.errors import KubeError, NotFound
+from controller.kube.connection import Connection
+from controller.kube.errors import Forbidden, KubeError, NotFound
 from controller.kube.resource import (
     NAMESPACES,
     NETWORK_POLICIES,
     NODE_POLICIES,
     NODES,
     PODS,
+    SERVICES,
     Resource,
     Selection,
 )
@@ -27,27 +28,6 @@ T = TypeVar("T")
 
 _ANSWERS_AT_ONCE = 16
 """Requests under way at a time."""
-
-
-def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--kubeconfig and --context."""
-    options = (
-        click.option(
-            "--kubeconfig", default="", metavar="FILE", help="As for kubectl. [$KUBECONFIG, ~/.kube/config]"
-        ),
-        click.option("--context", default="", metavar="NAME", help="The context of the kubeconfig to use."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def connect(kubeconfig: str, context: str) -> Connection:
-    """The cluster that the options name. Raises CommandError where there is none."""
-    try:
-        return discover(kubeconfig, context)
-    except KubeError as error:
-        raise CommandError(str(error)) from error
 
 
 def ask(connection: Connection, question: Callable[[ApiClient], Awaitable[T]]) -> T:
@@ -76,6 +56,16 @@ async def documents(client: ApiClient, namespace: str = "") -> list[Document]:
     )
     lists = await asyncio.gather(*(_listed(client, resource, which) for resource, which in kinds))
     return [document for found in lists for document in found]
+
+
+async def documents_and_services(client: ApiClient) -> list[Document]:
+    """The same with Services; who may not read those is told so, and gets the others."""
+    found = await documents(client)
+    try:
+        return [*found, *await _listed(client, SERVICES, Selection())]
+    except Forbidden as error:
+        click.echo(f"note: Services are not known: {error}", err=True)
+        return found
 
 
 async def node_policies(client: ApiClient, names: set[str] | None = None) -> list[NodePolicy]:

@@ -30,6 +30,7 @@ _VERBS = {
     "operator": "publish what every node of a cluster enforces",
     "status": "which policies are in force, and on how many nodes",
     "wait": "until policies are in force",
+    "drops": "which packets are denied just now, and why",
     "lab": "a cluster made of network namespaces, to try policies with real packets",
     "completion": "shell completion",
 }

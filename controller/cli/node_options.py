@@ -12,13 +12,15 @@ from controller.cli.input import read_manifests, report
 from controller.cli.output.escapes import plain
 from controller.cli.targets import node_names
 from controller.dataplane.backend import BackendError, detect
-from controller.dataplane.settings import MarkLayout, Settings
+from controller.dataplane.settings import DEFAULT_LOG_GROUP, DropLog, MarkLayout, Settings
 from controller.dataplane.tools import Backend, LocalRunner, Runner
+from controller.dataplane.validity import LIMIT_MAX
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import NodeView
 from controller.objects.findings import Finding
 
 AUTO = "auto"
+OFF = "off"
 
 
 def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,6 +101,43 @@ def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def log_drops_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--log-drops and --log-drops-group."""
+    options = (
+        click.option(
+            "--log-drops",
+            default=OFF,
+            show_default=True,
+            envvar="PODGATE_LOG_DROPS",
+            metavar="off|N/s",
+            help=(
+                f"Log denied packets, so many a second of each family, 1 to {LIMIT_MAX}; "
+                "`podgate drops` shows them.  [env: PODGATE_LOG_DROPS]"
+            ),
+        ),
+        click.option(
+            "--log-drops-group",
+            type=click.IntRange(1, 65535),
+            default=DEFAULT_LOG_GROUP,
+            show_default=True,
+            help="The group of NFLOG to log to; only one program can listen to a group.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def drop_log_of(rate: str, group: int) -> DropLog | None:
+    """What --log-drops asks for. Raises CommandError where it is no rate."""
+    if rate == OFF:
+        return None
+    number = rate.removesuffix("/s")
+    if not (number.isascii() and number.isdecimal() and 0 < int(number) <= LIMIT_MAX):
+        raise CommandError(f"--log-drops {plain(rate)}: write off, or 1/s to {LIMIT_MAX}/s")
+    return DropLog(int(number), group)
+
+
 def open_place(netns: str | None, backend: str) -> tuple[Backend, Runner]:
     """Enter the namespace and settle the backend. Raises CommandError where either cannot be."""
     if os.geteuid() != 0:
@@ -113,7 +152,12 @@ def open_place(netns: str | None, backend: str) -> tuple[Backend, Runner]:
 
 
 def settings_of(
-    *, unknown_pods: str, allow_own_node_egress: bool, mark_mask: str, backend: Backend
+    *,
+    unknown_pods: str,
+    allow_own_node_egress: bool,
+    mark_mask: str,
+    backend: Backend,
+    drop_log: DropLog | None = None,
 ) -> Settings:
     """The settings the options ask for. Raises CommandError for a mask that is none."""
     try:
@@ -126,6 +170,7 @@ def settings_of(
         gates=(6,) if backend is Backend.NFT else (),
         unknown_pods_denied=unknown_pods == "deny",
         own_node_egress_allowed=allow_own_node_egress,
+        drop_log=drop_log,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.cli.cluster_options import cluster_options, connection_of
+from controller.cli.cluster_options import connection_of, server_options
 from controller.cli.failure import CLEAN, CommandError
 from controller.cli.process_options import health_option, log_options
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Who this replica is, in the lease; a random part is added. Default: the host's name.",
 )
-@cluster_options
+@server_options
 @health_option("127.0.0.1:9440")
 @log_options
 def command(

@@ -34,5 +34,6 @@ def health_option(default: str) -> Callable[[Function], Function]:
         default=default,
         show_default=True,
         metavar="HOST:PORT",
-        help="Where /livez, /readyz and /metrics are served. Port 0 takes a free one.",
+        help="Where /livez, /readyz and /metrics are served. Port 0 takes a free one; "
+        "[::] is every address of both families.",
     )

@@ -1,10 +1,12 @@
 """`podgate status`: which policies are in force, on how many nodes, and what keeps the others."""
 
 import json
+import os
 
 import click
 
 from controller.cli import live
+from controller.cli.cluster_options import cluster_options, connection_of
 from controller.cli.failure import CLEAN, FOUND, CommandError
 from controller.cli.output.enforcement import state_json, state_table
 from controller.engine.enforcement import PolicyState, State, enforcement_of
@@ -24,7 +26,7 @@ from controller.objects.assembly import observed_cluster
     show_default=True,
     help="wide: with a line for each node that is not there yet.",
 )
-@live.cluster_options
+@cluster_options
 def command(names: tuple[str, ...], namespace: str, output: str, kubeconfig: str, context: str) -> int:
     """Say for every NetworkPolicy on how many of its nodes it is in force.
 
@@ -47,7 +49,7 @@ def command(names: tuple[str, ...], namespace: str, output: str, kubeconfig: str
 
     Exit codes: 0 everything enforced, 1 something is not, 2 error.
     """  # noqa: D301
-    connection = live.connect(kubeconfig, context)
+    connection = connection_of(os.environ, kubeconfig=kubeconfig, context=context)
     states = live.ask(connection, lambda client: read_states(client, namespace, names))
     if output == "json":
         click.echo(json.dumps(state_json(states), indent=2))

@@ -1,11 +1,13 @@
 """`podgate wait`: until policies are in force, for scripts and CI."""
 
 import asyncio
+import os
 import time
 
 import click
 
 from controller.cli import live
+from controller.cli.cluster_options import cluster_options, connection_of
 from controller.cli.durations import Duration
 from controller.cli.failure import CLEAN, FOUND, CommandError
 from controller.cli.output.enforcement import lagging_text
@@ -26,7 +28,7 @@ _PAUSE = 0.25
 )
 @click.option("--all", "every", is_flag=True, help="Every policy of the namespace.")
 @click.option("--timeout", type=Duration(), default=60.0, help="How long to wait, as 30s or 2m. [60s]")
-@live.cluster_options
+@cluster_options
 def command(
     policies: tuple[str, ...],
     condition: str,  # noqa: ARG001 - there is but one
@@ -49,7 +51,7 @@ def command(
     if bool(policies) is every:
         raise CommandError("name policies (networkpolicy/NAME), or give --all")
     names = tuple(map(_name, policies))
-    connection = live.connect(kubeconfig, context)
+    connection = connection_of(os.environ, kubeconfig=kubeconfig, context=context)
     home = namespace or connection.namespace
     states = live.ask(
         connection, lambda client: until_enforced(client, home, names, time.monotonic() + timeout)

@@ -4,8 +4,8 @@ Pure and deterministic: equal views give equal rulesets.
 
 The layout (docs/dataplane.md): `PODGATE` judges a connection once and marks it; `PODGATE-E` and `PODGATE-I`
 find the profile of the source and the destination pod by plain address compares; a profile is the rule list
-that pods with equal rules share. RETURN allows, `PODGATE-D` denies, nothing ever ACCEPTs, so egress of one
-pod and ingress of another are both asked (rule 2.8).
+that pods with equal rules share. RETURN allows, `PODGATE-D` denies, `PODGATE-A` counts what policies in audit
+mode would deny. Nothing ever ACCEPTs, so egress of one pod and ingress of another are both asked (rule 2.8).
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,8 +24,11 @@ from controller.dataplane.ruleset import (
     CtDirection,
     CtDirectionMatch,
     Drop,
+    Goto,
     HairpinMatch,
     Jump,
+    LimitMatch,
+    Log,
     ProtocolMatch,
     Return,
     Rule,
@@ -33,7 +36,7 @@ from controller.dataplane.ruleset import (
     SetConnmark,
     UntrackedMatch,
 )
-from controller.dataplane.settings import DEFAULTS, Settings
+from controller.dataplane.settings import DEFAULTS, DropLog, Settings
 from controller.engine.rulesets import NamedPortGroup, NodeView, PodGroup
 from controller.objects.kinds import Direction
 
@@ -101,7 +104,10 @@ class NodeCompiler:
         profiles = ProfileCompiler(view, self._family, self._settings, self._profiles)
         dispatch, self._own_sets = self._dispatch.compile(view, profiles)
         before = self._chains
-        self._chains = {chain.name: _known(before, chain) for chain in (*dispatch, *profiles.chains())}
+        made = [*dispatch, *profiles.chains()]
+        if any(_audits(chain) for chain in made):
+            made.append(_audit_chain(self._settings))
+        self._chains = {chain.name: _known(before, chain) for chain in made}
         profiles.forget_earlier()
         return profiles
 
@@ -110,6 +116,10 @@ def _known(before: Mapping[str, Chain], chain: Chain) -> Chain:
     """The chain, as the object that it was before."""
     found = before.get(chain.name)
     return found if found is not None and found == chain else chain
+
+
+def _audits(chain: Chain) -> bool:
+    return any(rule.target == Goto(names.AUDIT) for rule in chain.rules[-1:])
 
 
 def _changed_members(old: NodeView, new: NodeView) -> list[Group] | None:
@@ -191,12 +201,30 @@ def _connmark(settings: Settings, *, denied: bool = False, negated: bool = False
 
 def _deny_chain(settings: Settings) -> Chain:
     denied = settings.marks.value(settings.generation, denied=True)
-    hairpin = Rule((HairpinMatch(),), Return(), "a pod may reach itself through a Service")  # rule 2.45
-    return Chain(
+    return _unmatched_chain(
         names.DENY,
-        (
-            *([hairpin] if settings.hairpin_by_bpf else []),
-            Rule((), SetConnmark(denied, settings.marks.mask), "denied"),
-            Rule((), Drop(), "denied"),
-        ),
+        settings,
+        Rule((), SetConnmark(denied, settings.marks.mask), "denied"),
+        Rule((), Drop(), "denied"),
     )
+
+
+def _audit_chain(settings: Settings) -> Chain:
+    """Reached by goto: its RETURN goes back to where the profile was called, so what comes next is asked."""
+    return _unmatched_chain(names.AUDIT, settings, Rule((), Return(), "would be denied"))
+
+
+def _unmatched_chain(name: str, settings: Settings, *consequences: Rule) -> Chain:
+    """Where packets go that no rule allowed: what happens to all but those of a pod to itself (rule 2.45).
+
+    With the log on, a copy of each is logged first, as far as the rate goes.
+    """
+    hairpin = Rule((HairpinMatch(),), Return(), "a pod may reach itself through a Service")
+    log = [] if settings.drop_log is None else [log_rule(name, settings.drop_log)]
+    return Chain(name, (*([hairpin] if settings.hairpin_by_bpf else []), *log, *consequences))
+
+
+def log_rule(chain: str, log: DropLog) -> Rule:
+    """The rule of a chain that logs what comes there."""
+    limit = LimitMatch(log.per_second, log.per_second)
+    return Rule((limit,), Log(log.group, names.LOG_PREFIXES[chain]), "drop log")

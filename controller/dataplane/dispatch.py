@@ -88,7 +88,7 @@ class DispatchCompiler:
     def _place_pods(self, view: NodeView, direction: Direction, profiles: ProfileCompiler) -> list[_Placed]:
         found: list[_Placed] = []
         for pod in view.pods:
-            if direction in pod.isolated or any(each.direction is direction for each in pod.rulesets):
+            if _is_concerned(pod, direction):
                 profile = profiles.chain_of(pod, direction)
                 known = self._known[pod.namespace, pod.name]
                 found += [_Placed(value, known.pod, profile) for value in known.values]
@@ -116,6 +116,11 @@ class DispatchCompiler:
                 known = members, [*_bucket_chains(family, direction, nibbles, members, settings)]
             self._buckets[name] = known
             yield from known[1]
+
+
+def _is_concerned(pod: LocalPod, direction: Direction) -> bool:
+    stated = direction in pod.isolated or direction in pod.audited
+    return stated or any(each.direction is direction for each in pod.rulesets)
 
 
 def _bucket_chains(

@@ -107,9 +107,11 @@ def _small_edits(name: str, old: tuple[Rule, ...], new: tuple[Rule, ...]) -> lis
     gone = [rule for rule in old if rule not in kept]
     come = [(position, rule) for position, rule in enumerate(new) if rule not in kept]
     in_order = [rule for rule in old if rule in kept] == [rule for rule in new if rule in kept]
+    # One rule for another is never too much: the others keep their counters, which say what was denied.
+    is_swap = len(gone) == len(come) == 1 and len(kept) > 0
     if (
         not in_order
-        or len(gone) + len(come) > len(new) // 2
+        or (len(gone) + len(come) > len(new) // 2 and not is_swap)
         or len(set(old)) < len(old)
         or len(set(new)) < len(new)
     ):

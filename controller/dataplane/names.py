@@ -21,6 +21,12 @@ NODE_ENTRY = "PODGATE-IN"
 DENY = "PODGATE-D"
 """Where a packet ends that no rule allowed."""
 
+AUDIT = "PODGATE-A"
+"""Where a packet is counted that no rule of policies in audit mode allowed; then it goes on."""
+
+LOG_PREFIXES = {DENY: "podgate-drop", AUDIT: "podgate-audit"}
+"""What logged packets of these chains carry."""
+
 
 def dispatch(direction: Direction) -> str:
     """The chain that finds the profile of a pod: `PODGATE-E`, `PODGATE-I`."""

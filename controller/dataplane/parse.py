@@ -22,6 +22,8 @@ from controller.dataplane.ruleset import (
     Goto,
     HairpinMatch,
     Jump,
+    LimitMatch,
+    Log,
     Match,
     PortMatch,
     ProtocolMatch,
@@ -223,7 +225,7 @@ def _rule(body: str, family: int) -> Rule:
     return rule
 
 
-def _module_match(words: _Words, family: int) -> Match:
+def _module_match(words: _Words, family: int) -> Match:  # noqa: PLR0911  one case per match
     module = words.take()
     match module:
         case "tcp" | "udp" | "sctp":
@@ -245,8 +247,23 @@ def _module_match(words: _Words, family: int) -> Match:
             if not words.skip(HAIRPIN_BYTECODE[family]):
                 raise UnreadableError("the bytecode is another program than the hairpin test")
             return HairpinMatch()
+        case "limit":
+            return _limit_match(words)
         case _:
             raise UnreadableError(f"match {module} is nothing podgate writes")
+
+
+_USUAL_BURST = 5
+"""What iptables-save leaves out."""
+
+
+def _limit_match(words: _Words) -> LimitMatch:
+    words.expect("--limit")
+    rate, _, unit = words.take().partition("/")
+    if unit not in {"sec", "second"}:
+        raise UnreadableError(f"a limit for each {unit} is nothing podgate writes")
+    burst = read_number(words.take()) if words.skip("--limit-burst") else _USUAL_BURST
+    return LimitMatch(read_number(rate), burst)
 
 
 def _conntrack_match(words: _Words) -> Match:
@@ -280,6 +297,11 @@ def _target(words: _Words) -> Target:
         case "CONNMARK":
             words.expect("--set-xmark")
             return SetConnmark(*_mark(words.take()))
+        case "NFLOG":
+            words.expect("--nflog-prefix")
+            prefix = words.take()
+            words.expect("--nflog-group")
+            return Log(read_number(words.take()), prefix)
         case chain:
             return Jump(_own_chain(chain))
 

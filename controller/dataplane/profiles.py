@@ -49,7 +49,12 @@ from controller.objects.addresses import BITS
 from controller.objects.kinds import ContainerPort, Direction, Protocol
 
 Matches = tuple[Match, ...]
-_Key = tuple[Direction, bool, tuple[RulesetId, ...], tuple[ContainerPort, ...]]
+_Tail = tuple[Rule, ...]
+_ISOLATED: _Tail = (Rule((), Goto(names.DENY), "isolated"),)
+_AUDITED: _Tail = (Rule((), Goto(names.AUDIT), "audit: would be denied"),)
+_OPEN: _Tail = ()
+"""What happens to a packet that no rule of the middle tier matched; in `_OPEN` the Baseline tier is asked."""
+_Key = tuple[Direction, _Tail, tuple[RulesetId, ...], tuple[ContainerPort, ...]]
 
 
 class _Profile(NamedTuple):
@@ -95,8 +100,8 @@ class ProfileCompiler:
 
     def _profile(self, pod: LocalPod, direction: Direction) -> _Profile:
         ids = tuple(sorted(ruleset for ruleset in pod.rulesets if ruleset.direction is direction))
-        isolated = direction in pod.isolated
-        key = (direction, isolated, ids, pod.named_ports if direction is Direction.INGRESS else ())
+        tail = _tail(pod, direction, ids)
+        key = (direction, tail, ids, pod.named_ports if direction is Direction.INGRESS else ())
         found = self._profiles.get(key)
         if found is None:
             earlier = self._earlier._profiles.get(key) if self._earlier is not None else None  # noqa: SLF001
@@ -148,13 +153,12 @@ class ProfileCompiler:
     def _compile(
         self,
         direction: Direction,
-        isolated: bool,
+        tail: _Tail,
         ids: tuple[RulesetId, ...],
         ports: tuple[ContainerPort, ...],
     ) -> Iterator[Chain]:
         """Tiers from last to first: a rule that passes goes to the next tier's chain (rules 4.11, 4.15)."""
-        last = Tier.NETWORK_POLICY if isolated else Tier.BASELINE  # rule 4.16
-        tail: tuple[Rule, ...] = (Rule((), Goto(names.DENY), "isolated"),) if isolated else ()
+        last = Tier.NETWORK_POLICY if tail else Tier.BASELINE  # rule 4.16
         for tier in (last, Tier.ADMIN):
             rulesets = [ruleset for ruleset in ids if ruleset.tier is tier]
             passes = any(self._passes(ruleset) for ruleset in rulesets)
@@ -247,6 +251,15 @@ class ProfileCompiler:
             name, SetType.NETWORKS, entries, "IP blocks without their excepts"
         )
         return name
+
+
+def _tail(pod: LocalPod, direction: Direction, ids: tuple[RulesetId, ...]) -> _Tail:
+    if direction in pod.isolated:
+        return _ISOLATED
+    # Audit changes no traffic: where the Baseline tier has a say it keeps it, and nothing is counted.
+    if direction in pod.audited and not any(ruleset.tier is Tier.BASELINE for ruleset in ids):
+        return _AUDITED
+    return _OPEN
 
 
 def _comment(policy: str, path: str) -> str:

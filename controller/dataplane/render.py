@@ -22,6 +22,8 @@ from controller.dataplane.ruleset import (
     Goto,
     HairpinMatch,
     Jump,
+    LimitMatch,
+    Log,
     Match,
     PortMatch,
     ProtocolMatch,
@@ -165,6 +167,7 @@ _ORDER = (
     ConnmarkMatch,
     HairpinMatch,
     SetMatch,
+    LimitMatch,
 )
 
 
@@ -190,6 +193,8 @@ def _match_text(match: Match, family: int, protocol: str) -> str:  # noqa: PLR09
             return "-m conntrack --ctstate UNTRACKED"
         case HairpinMatch():
             return f'-m bpf --bytecode "{HAIRPIN_BYTECODE[family]}"'
+        case LimitMatch(per_second=rate, burst=burst):
+            return f"-m limit --limit {rate}/sec --limit-burst {burst}"
 
 
 def _target_text(target: Target) -> str:
@@ -204,6 +209,8 @@ def _target_text(target: Target) -> str:
             return "-j DROP"
         case SetConnmark(value=value, mask=mask):
             return f"-j CONNMARK --set-xmark {value:#x}/{mask:#x}"
+        case Log(group=group, prefix=prefix):
+            return f"-j NFLOG --nflog-prefix {prefix} --nflog-group {group}"
 
 
 def _masked(value: int, mask: int, family: int) -> str:

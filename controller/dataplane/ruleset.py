@@ -87,6 +87,13 @@ class HairpinMatch(Struct, frozen=True, tag="hairpin"):
     """`-m bpf`: source address == destination address (rule 2.45)."""
 
 
+class LimitMatch(Struct, frozen=True, tag="limit"):
+    """`-m limit`: a token bucket, `burst` deep, filled with `per_second`; one for all packets of the rule."""
+
+    per_second: int
+    burst: int
+
+
 Match = (
     AddressMatch
     | ProtocolMatch
@@ -96,6 +103,7 @@ Match = (
     | CtDirectionMatch
     | UntrackedMatch
     | HairpinMatch
+    | LimitMatch
 )
 
 
@@ -126,7 +134,14 @@ class SetConnmark(Struct, frozen=True, tag="set-connmark"):
     mask: int
 
 
-Target = Jump | Goto | Return | Drop | SetConnmark
+class Log(Struct, frozen=True, tag="log"):
+    """`-j NFLOG`: a copy of the packet to whoever listens to the group; decides nothing."""
+
+    group: int
+    prefix: str
+
+
+Target = Jump | Goto | Return | Drop | SetConnmark | Log
 
 
 class Rule(Struct, frozen=True):

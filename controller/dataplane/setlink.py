@@ -7,26 +7,32 @@ also the fallback for these.
 """
 
 import os
-import socket
 import struct
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
+from controller.dataplane.netlink import (
+    ACK,
+    BIG_ENDIAN,
+    ERROR,
+    NESTED,
+    REQUEST,
+    attribute,
+    messages,
+    netfilter_message,
+    open_netfilter,
+)
 from controller.dataplane.ruleset import SetType
 from controller.dataplane.words import parse_entry
 from controller.objects.addresses import BITS
 
-NETLINK_NETFILTER = 12
 _SUBSYSTEM = 6  # NFNL_SUBSYS_IPSET
 _ADD, _DELETE = 9, 10  # IPSET_CMD_ADD, IPSET_CMD_DEL
 _PROTOCOL_VERSION = 6  # spoken by every kernel since 2.6.39
 _ATTR_PROTOCOL, _ATTR_SETNAME, _ATTR_DATA, _ATTR_ADT, _ATTR_LINENO = 1, 2, 7, 8, 9
 _DATA_IP, _DATA_CIDR, _DATA_PORT, _DATA_PROTO = 1, 3, 4, 7
 _IPADDR = {4: 1, 6: 2}
-_NESTED, _BIG_ENDIAN = 0x8000, 0x4000
-_REQUEST_ACK = 0x1 | 0x4
-_NLMSG_ERROR = 2
 _BATCH = 500
 """Entries a message: well below the 64 KiB that one netlink attribute can hold."""
 
@@ -46,8 +52,7 @@ class SetLink:
     """
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-        self._socket.bind((0, 0))
+        self._socket = open_netfilter()
         self._socket.settimeout(_PATIENCE)
         self._sequence = 0
 
@@ -88,11 +93,9 @@ class SetLink:
     def _acknowledgement(self) -> int:
         """The errno the kernel answers with, 0 for success."""
         while True:
-            answer = self._socket.recv(65536)
-            _, kind, _, sequence, _ = struct.unpack_from("=IHHII", answer)
-            if kind == _NLMSG_ERROR and sequence == self._sequence:
-                (code,) = struct.unpack_from("=i", answer, 16)
-                return -int(code)
+            for each in messages(self._socket.recv(65536)):
+                if each.kind == ERROR and each.sequence == self._sequence:
+                    return each.code
 
 
 def _reason(code: int) -> str:
@@ -106,29 +109,20 @@ def _batches(items: list[bytes]) -> Iterator[list[bytes]]:
 
 
 def _message(command: int, name: str, family: int, batch: list[bytes], sequence: int) -> bytes:
-    netfilter_family = socket.AF_INET if family == 4 else socket.AF_INET6
-    body = struct.pack("=BBH", netfilter_family, 0, 0)
-    body += _attribute(_ATTR_PROTOCOL, bytes([_PROTOCOL_VERSION]))
-    body += _attribute(_ATTR_SETNAME, name.encode() + b"\0")
-    body += _attribute(_ATTR_LINENO, struct.pack("=I", 1))
-    body += _attribute(_ATTR_ADT | _NESTED, b"".join(batch))
-    return struct.pack("=IHHII", 16 + len(body), _SUBSYSTEM << 8 | command, _REQUEST_ACK, sequence, 0) + body
+    body = attribute(_ATTR_PROTOCOL, bytes([_PROTOCOL_VERSION]))
+    body += attribute(_ATTR_SETNAME, name.encode() + b"\0")
+    body += attribute(_ATTR_LINENO, struct.pack("=I", 1))
+    body += attribute(_ATTR_ADT | NESTED, b"".join(batch))
+    return netfilter_message(_SUBSYSTEM, command, REQUEST | ACK, family, body, sequence)
 
 
 def _data(entry: str, kind: SetType, family: int) -> bytes:
     found = parse_entry(entry, kind, family)
-    address = _attribute(_IPADDR[family] | _BIG_ENDIAN, found.address.to_bytes(BITS[family] // 8, "big"))
-    body = _attribute(_DATA_IP | _NESTED, address)
+    address = attribute(_IPADDR[family] | BIG_ENDIAN, found.address.to_bytes(BITS[family] // 8, "big"))
+    body = attribute(_DATA_IP | NESTED, address)
     if kind is SetType.NETWORKS:
-        body += _attribute(_DATA_CIDR, bytes([found.prefix]))
+        body += attribute(_DATA_CIDR, bytes([found.prefix]))
     if kind is SetType.ENDPOINTS:
-        body += _attribute(_DATA_PORT | _BIG_ENDIAN, struct.pack(">H", found.port))
-        body += _attribute(_DATA_PROTO, bytes([found.protocol]))
-    return _attribute(
-        _ATTR_DATA | _NESTED, body + _attribute(_ATTR_LINENO | _BIG_ENDIAN, struct.pack(">I", 1))
-    )
-
-
-def _attribute(kind: int, payload: bytes) -> bytes:
-    length = 4 + len(payload)
-    return struct.pack("=HH", length, kind) + payload + b"\0" * (-length % 4)
+        body += attribute(_DATA_PORT | BIG_ENDIAN, struct.pack(">H", found.port))
+        body += attribute(_DATA_PROTO, bytes([found.protocol]))
+    return attribute(_ATTR_DATA | NESTED, body + attribute(_ATTR_LINENO | BIG_ENDIAN, struct.pack(">I", 1)))

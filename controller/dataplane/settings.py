@@ -9,6 +9,10 @@ Other programs' mark bits are never touched.
 """
 
 
+DEFAULT_LOG_GROUP = 9441
+"""A group that nobody else is known to listen to (ulogd 0, Calico 1 and 2, kube-router 100)."""
+
+
 class MarkLayout(Struct, frozen=True):
     """Which bits of the connection mark are ours: one run, its lowest bit is DENY, the others the generation.
 
@@ -42,6 +46,13 @@ class MarkLayout(Struct, frozen=True):
         return generation * self.deny * 2 | (self.deny if denied else 0)
 
 
+class DropLog(Struct, frozen=True):
+    """That denied packets are logged: so many a second at most, of each family, to a group of NFLOG."""
+
+    per_second: int = 10
+    group: int = DEFAULT_LOG_GROUP
+
+
 class Settings(Struct, frozen=True):
     """How a node view becomes rules.
 
@@ -50,6 +61,7 @@ class Settings(Struct, frozen=True):
     `unknown_pods_denied` drops traffic of addresses in the node's pod CIDRs that belong to no known pod.
     `own_node_egress_allowed` exempts pods talking to their own node from egress policies (rule 2.41).
     `hairpin_by_bpf` off replaces the one xt_bpf rule by a rule per pod, for kernels without it.
+    `drop_log` has denied packets logged.
     `bucket_size`: a dispatch chain longer than this is split by the next digit of the address.
     """
 
@@ -59,6 +71,7 @@ class Settings(Struct, frozen=True):
     unknown_pods_denied: bool = False
     own_node_egress_allowed: bool = False
     hairpin_by_bpf: bool = True
+    drop_log: DropLog | None = None
     bucket_size: int = 64
     inline_blocks: int = 4
 

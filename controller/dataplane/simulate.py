@@ -25,6 +25,8 @@ from controller.dataplane.ruleset import (
     Goto,
     HairpinMatch,
     Jump,
+    LimitMatch,
+    Log,
     Match,
     PortMatch,
     ProtocolMatch,
@@ -147,7 +149,7 @@ class Simulator:
                 return Outcome(Verdict.DROP, mark, tuple(trace))
             if isinstance(target, SetConnmark):
                 mark = mark & ~target.mask | target.value if connection else 0
-            else:
+            elif not isinstance(target, Log):  # which decides nothing
                 frame = self._follow(target, frame, callers)
         return Outcome(Verdict.ACCEPT, mark, tuple(trace))
 
@@ -234,6 +236,8 @@ def _test(match: Match, sets: dict[str, _Lookup]) -> _Test:  # noqa: PLR0911  on
             return lambda packet, _: packet.conntrack is NoConnection.UNTRACKED
         case HairpinMatch():
             return lambda packet, _: packet.source == packet.destination
+        case LimitMatch():
+            return lambda _packet, _mark: True  # of one packet, the first
         case AddressMatch():
             raise AssertionError("address matches are compared in place")
 

@@ -121,6 +121,11 @@ def list_command(backend: Backend, family: int, chain: str) -> tuple[str, ...]:
     return (f"{name}-{backend}", "--wait", str(LOCK_SECONDS), "-t", TABLE, "-S", chain)
 
 
+def count_command(backend: Backend, family: int, chain: str) -> tuple[str, ...]:
+    """As `list_command`, with the packets that met each rule."""
+    return (*list_command(backend, family, chain)[:-2], "-v", "-S", chain)
+
+
 def save_command(backend: Backend, family: int, table: str = "") -> tuple[str, ...]:
     """Prints one table, or all that exist."""
     name = "iptables" if family == 4 else "ip6tables"

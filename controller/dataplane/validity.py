@@ -18,6 +18,8 @@ from controller.dataplane.ruleset import (
     ConnmarkMatch,
     Goto,
     Jump,
+    LimitMatch,
+    Log,
     Match,
     PortMatch,
     ProtocolMatch,
@@ -40,6 +42,11 @@ MULTIPORT_SLOTS = 15
 ENTRY_CHAINS = ("FORWARD", "INPUT")
 """Chains of the kernel that podgate enters from and does not own."""
 
+LIMIT_MAX = 100
+"""Packets a second up to which legacy iptables keeps every limit as it was said (it counts in 0.1 ms)."""
+
+_LOG_GROUP_MAX = 65535
+_LOG_PREFIX = re.compile(r"[a-z-]{1,63}", re.ASCII)
 _CHAIN_NAME = re.compile(r"PODGATE(?:-[0-9A-Za-z]+)*", re.ASCII)
 _SET_NAME = re.compile(r"pg([46])(?:-[0-9A-Za-z]+)+", re.ASCII)
 _MARK_MAX = 0xFFFFFFFF
@@ -100,6 +107,13 @@ def check_rule(rule: Rule, family: int) -> None:
         check_chain_name(rule.target.chain)
     if isinstance(rule.target, SetConnmark):
         _check_mark(rule.target.value, rule.target.mask)
+    if isinstance(rule.target, Log):
+        _check_log(rule.target)
+
+
+def _check_log(log: Log) -> None:
+    if not 0 < log.group <= _LOG_GROUP_MAX or not _LOG_PREFIX.fullmatch(log.prefix):
+        raise RulesetError(f"group {log.group} and prefix {log.prefix!r} are no place to log to")
 
 
 def _unique_names(kind: str, names: list[str]) -> frozenset[str]:
@@ -159,8 +173,15 @@ def _check_match(match: Match, family: int) -> None:
                 raise RulesetError(f"set {name} takes an address, or an address and the destination port")
         case ConnmarkMatch(value=value, mask=mask):
             _check_mark(value, mask)
+        case LimitMatch(per_second=rate, burst=burst):
+            _check_limit(rate, burst)
         case _:
             pass
+
+
+def _check_limit(rate: int, burst: int) -> None:
+    if not 0 < rate <= LIMIT_MAX or not 0 < burst <= LIMIT_MAX:
+        raise RulesetError(f"a limit is of 1 to {LIMIT_MAX} packets a second, not {rate} (burst {burst})")
 
 
 def _check_ports(ranges: tuple[tuple[int, int], ...]) -> None:

@@ -9,13 +9,17 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from controller.engine.changes import Member
+from controller.engine.changes import GroupRef, Member
 from controller.engine.node_policies import ResourceError, is_canonical
 from controller.engine.rulesets import Endpoint
 from controller.objects.kinds import Protocol
+from controller.objects.names import shown_text
 from controller.objects.resources import MEMBERS_MAX, PeerGroupSliceSpec, SliceEndpoint
 
 Members = frozenset[str] | frozenset[Endpoint]
+
+_SELECTOR_SHOWN = 1000
+"""Characters of the selector in each slice, which is for people; one of a policy may be 60 KB long."""
 
 
 class SliceChanges(NamedTuple):
@@ -165,6 +169,11 @@ def slice_spec(packing: GroupPacking, index: int, selector: str) -> PeerGroupSli
             SliceEndpoint(each[0], each[1].name, each[2]) for each in members if not isinstance(each, str)
         ),
     )
+
+
+def selector_text(ref: GroupRef | None) -> str:
+    """What a slice says of the pods in it, for people."""
+    return shown_text(str(ref), _SELECTOR_SHOWN)
 
 
 def slice_members(spec: PeerGroupSliceSpec) -> tuple[Member, ...]:

@@ -127,8 +127,10 @@ class LocalPod(Struct, frozen=True, order=True):
     """A pod of the node.
 
     `isolated` states the directions in which a NetworkPolicy selects it, and is never inferred from
-    `rulesets` (an isolated pod may have none: quarantine). `named_ports` are those its ingress rulesets
-    mention.
+    `rulesets` (an isolated pod may have none: quarantine). In the `audited` ones only policies in audit mode
+    select it: what their rules do not allow is counted, and passes. No direction is in both, and rulesets of
+    policies in audit mode are listed for audited directions only. `named_ports` are those its ingress
+    rulesets mention.
     """
 
     namespace: str
@@ -137,6 +139,11 @@ class LocalPod(Struct, frozen=True, order=True):
     isolated: tuple[Direction, ...] = ()
     rulesets: tuple[RulesetId, ...] = ()
     named_ports: tuple[ContainerPort, ...] = ()
+    audited: tuple[Direction, ...] = ()
+
+    def audits(self, ruleset: RulesetId) -> bool:
+        """Whether a ruleset of this pod is only counted, never enforced."""
+        return ruleset.tier is Tier.NETWORK_POLICY and ruleset.direction in self.audited
 
 
 class NodeView(Struct, frozen=True):

@@ -10,6 +10,7 @@
     patch(resource, name, change, into, namespace="", kind=PatchKind.MERGE, subresource="") -> T
     delete(resource, name, namespace="", uid="", resource_version="")
     watch(resource, selection, resource_version, ...)                lines of JSON events, see `reflector`
+    log(pod, namespace=..., params=...)                              lines of a pod's log
     raw(path, params) -> bytes                                       GET of anything else: /version, /readyz
 
 `into` is a msgspec Struct (only its fields are built), `dict` or `msgspec.Raw`; a create or replace into
@@ -29,7 +30,7 @@ from msgspec import Struct, field
 from controller.kube.connection import Connection
 from controller.kube.errors import UNDECODABLE, Gone, MalformedAnswer, NotLeader
 from controller.kube.ratelimit import WriteGate
-from controller.kube.resource import EVERYTHING, Resource, Selection
+from controller.kube.resource import EVERYTHING, PODS, Resource, Selection
 from controller.kube.transport import JSON, Request, Transport
 
 T = TypeVar("T")
@@ -308,6 +309,17 @@ class ApiClient:
             },
             timeout=seconds + 15.0,
         )
+        return self._transport.stream(request, silence)
+
+    def log(
+        self, pod: str, *, namespace: str, params: Mapping[str, str], silence: float, seconds: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[list[bytes]]]:
+        """The lines of a pod's log as they arrive; errors as those of `watch`.
+
+        `params` are those of the log subresource: follow, sinceSeconds, sinceTime, container.
+        """
+        path = PODS.path(namespace, pod, "log")
+        request = Request(method="GET", path=path, params=params, accept="*/*", timeout=seconds)
         return self._transport.stream(request, silence)
 
     async def _list_once(

@@ -69,6 +69,7 @@ EVERYTHING = Selection()
 PODS = Resource("", "v1", "pods", namespaced=True, kind="Pod")
 NAMESPACES = Resource("", "v1", "namespaces", namespaced=False, kind="Namespace")
 NODES = Resource("", "v1", "nodes", namespaced=False, kind="Node")
+SERVICES = Resource("", "v1", "services", namespaced=True, kind="Service")
 EVENTS = Resource("", "v1", "events", namespaced=True, kind="Event")
 NETWORK_POLICIES = Resource(
     "networking.k8s.io", "v1", "networkpolicies", namespaced=True, kind="NetworkPolicy"

@@ -76,7 +76,7 @@ class Kubernetes(Struct, frozen=True):
         ]
 
     def _kube_apiserver(self) -> Sequence[str]:
-        key = self.folder / "tls.key"
+        certificate_file, key = self.folder / "tls.crt", self.folder / "tls.key"
         return [
             str(self.assets / KUBE_APISERVER),
             f"--etcd-servers=http://{_LOOPBACK}:{self.ports.etcd}",
@@ -84,12 +84,13 @@ class Kubernetes(Struct, frozen=True):
             f"--advertise-address={_LOOPBACK}",
             f"--secure-port={self.ports.secure}",
             "--endpoint-reconciler-type=none",  # it would not take an address of the loopback
-            f"--tls-cert-file={self.folder / 'tls.crt'}",
+            f"--tls-cert-file={certificate_file}",
             f"--tls-private-key-file={key}",
             f"--token-auth-file={self._tokens}",
             "--authorization-mode=RBAC",
             "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={key}",
+            # It takes no public key out of a private one in PKCS #8, which is what openssl writes.
+            f"--service-account-key-file={certificate_file}",
             f"--service-account-signing-key-file={key}",
             f"--service-cluster-ip-range={','.join(SERVICE_BLOCKS[family] for family in self.families)}",
             # Nobody makes service accounts here, and no kubelet takes the taint of a new node away.

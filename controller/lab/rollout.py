@@ -55,13 +55,14 @@ def incomplete(workload: Workload, status: Mapping[str, Any]) -> bool:
     if status.get("observedGeneration") != workload.metadata.generation:
         return True
     if workload.kind == "DaemonSet":
-        wanted = status["desiredNumberScheduled"]
+        wanted = status.get("desiredNumberScheduled", 0)
         fields: tuple[str, ...] = ("currentNumberScheduled", "numberReady", "updatedNumberScheduled")
     else:
         wanted = workload.replicas
         fields = ("replicas", "readyReplicas")
         fields += ("updatedReplicas",) if workload.kind != "ReplicaSet" else ()
-    return any(status.get(field) != wanted for field in fields)
+    # kube-apiserver leaves out what is zero.
+    return any(status.get(field, 0) != wanted for field in fields)
 
 
 def _deployment(workload: Workload, alive: Sequence[Pod], ready: int, updated: int) -> dict[str, Any]:

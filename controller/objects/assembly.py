@@ -14,9 +14,10 @@ from msgspec import Struct
 from controller.objects.addresses import Cidr
 from controller.objects.decode_cluster import bare_namespace, decode_namespace, decode_node, decode_pod
 from controller.objects.decode_policy import decode_policy
+from controller.objects.decode_service import decode_service
 from controller.objects.documents import Document
 from controller.objects.findings import Finding, Severity, Source
-from controller.objects.kinds import Cluster, Namespace, NetworkPolicy, Node, Pod
+from controller.objects.kinds import Cluster, Namespace, NetworkPolicy, Node, Pod, Service
 from controller.objects.kinds_known import Handling, classify
 from controller.objects.owners import controller_of
 from controller.objects.placement import place
@@ -66,6 +67,7 @@ def _assembled(
         pods=tuple(pods),
         policies=tuple(sorted(collector.policies.values(), key=lambda policy: policy.key)),
         nodes=tuple(nodes),
+        services=tuple(collector.services[key] for key in sorted(collector.services)),
     )
     findings = [*collector.findings, *placement_findings, *_shared_addresses(pods)]
     return Assembly(
@@ -87,6 +89,7 @@ class _Collector:
         self.policies: dict[tuple[str, ...], NetworkPolicy] = {}
         self.namespaces: dict[tuple[str, ...], Namespace] = {}
         self.nodes: dict[tuple[str, ...], Node] = {}
+        self.services: dict[tuple[str, ...], Service] = {}
         self.quarantined_namespaces: set[str] = set()
         self.findings: list[Finding] = []
         self.skipped: Counter[str] = Counter()
@@ -96,7 +99,9 @@ class _Collector:
         """Decodes one document and files it."""
         decision = classify(document.data, document.source)
         self.findings.extend(decision.findings)
-        if decision.handling is Handling.SKIP:
+        if decision.kind == "Service" and document.data.get("apiVersion") == "v1":
+            self._take_service(document)
+        elif decision.handling is Handling.SKIP:
             self.skipped[decision.kind] += 1
         elif decision.handling is Handling.READ:
             self._decode(decision.kind, document)
@@ -143,6 +148,12 @@ class _Collector:
         node, findings = decode_node(document.data, document.source)
         self.findings.extend(findings)
         self.nodes[self._claim(("Node", node.name), document.source)] = node
+
+    def _take_service(self, document: Document) -> None:
+        service, findings = decode_service(document.data, document.source)
+        self.findings.extend(findings)
+        if service is not None:
+            self.services[service.namespace, service.name] = service
 
     def _take_workload(self, kind: str, document: Document) -> None:
         workload = decode_workload(kind, document.data, document.source)

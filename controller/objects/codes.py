@@ -236,6 +236,12 @@ _POLICY = {
 }
 
 _CLUSTER = {
+    "service-not-read": Explanation(
+        "Service cannot be read",
+        "A field of a Service has another type than in Kubernetes, or an address is none. Policies do not "
+        "see Services; only `podgate explain` of its address answers as if it were any other address.",
+        "Compare the field with `kubectl explain service.spec`.",
+    ),
     "invalid-ip": Explanation(
         "Not an IP address",
         "An address of a pod or node cannot be read and is left out.",

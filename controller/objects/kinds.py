@@ -173,6 +173,24 @@ class Node(Struct, frozen=True, kw_only=True):
     source: Source = Source()
 
 
+class ServicePort(Struct, frozen=True, order=True):
+    """A port of a Service, and the number or name it has at the pods."""
+
+    protocol: Protocol
+    port: int
+    target: int | str
+
+
+class Service(Struct, frozen=True, kw_only=True):
+    """A Service, reduced to where it leads. `addresses` are its ClusterIPs, as canonical texts."""
+
+    namespace: str
+    name: str
+    addresses: tuple[str, ...] = ()
+    selector: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[ServicePort, ...] = ()
+
+
 class Cluster(Struct, frozen=True, kw_only=True):
     """Everything that was read, sorted by name, each object once. The input of the engine.
 
@@ -184,3 +202,5 @@ class Cluster(Struct, frozen=True, kw_only=True):
     pods: tuple[Pod, ...] = ()
     policies: tuple[NetworkPolicy, ...] = ()
     nodes: tuple[Node, ...] = ()
+    services: tuple[Service, ...] = ()
+    """Only `explain` asks for them: policies do not see Services."""

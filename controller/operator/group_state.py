@@ -7,13 +7,9 @@ agents never see a count of slices that are not there, nor miss a member that on
 from msgspec import Struct
 
 from controller.engine.changes import GroupRef, Member
-from controller.engine.group_slices import GroupPacking, SliceChanges, slice_spec, write_order
-from controller.objects.names import shown_text
+from controller.engine.group_slices import GroupPacking, SliceChanges, selector_text, slice_spec, write_order
 from controller.objects.resources import PeerGroupSliceSpec
 from controller.operator.held import HeldSlice, slice_digest
-
-_SELECTOR_SHOWN = 1000
-"""Characters of the selector in each slice, which is for people; one of a policy may be 60 KB long."""
 
 
 class SliceStep(Struct, frozen=True):
@@ -106,7 +102,7 @@ class GroupState:
         """What should stand in a slice."""
         if self.packing is None:
             raise ValueError(f"group {self.id} has no members of its own")
-        return slice_spec(self.packing, index, shown_text(str(self.ref), _SELECTOR_SHOWN))
+        return slice_spec(self.packing, index, selector_text(self.ref))
 
     def stands(self, index: int) -> bool:
         """Whether a slice is there and as it should be."""

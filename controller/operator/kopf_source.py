@@ -140,7 +140,8 @@ def settings() -> kopf.OperatorSettings:
     found.peering.standalone = True
     found.watching.chunk_size = 500  # the default asks for everything in one body
     found.watching.connect_timeout = 10
-    found.watching.server_timeout = 290 + random.uniform(0, 20)  # noqa: S311 - spreads load, hides nothing
+    # Whole seconds: kube-apiserver answers 400 to a fraction, and kopf gives a watch up that is refused.
+    found.watching.server_timeout = random.randint(290, 310)  # noqa: S311 - spreads load, hides nothing
     found.watching.client_timeout = found.watching.server_timeout + 10
     found.watching.inactivity_timeout = 70  # an API server sends a bookmark a minute
     found.watching.reconnect_backoff = 1.0  # 0.1: ten lists a second while every watch is answered with 410

@@ -4,6 +4,7 @@ Alive means that the event loop turns, and nothing else: a process that waits fo
 killed for it. Ready is what its checks say.
 """
 
+import socket
 from collections.abc import Callable, Mapping
 
 from aiohttp import web
@@ -22,7 +23,10 @@ class HealthServer:
     """Serves until it is closed. Owns its socket."""
 
     def __init__(self, address: str, checks: Mapping[str, ReadyCheck], registry: CollectorRegistry) -> None:
-        """`address` is `host:port`; port 0 takes a free one. Raises AddressError for another form."""
+        """`address` is `host:port`; port 0 takes a free one. Raises AddressError for another form.
+
+        `[::]` is every address of both families, and of IPv4 alone where the kernel has no IPv6.
+        """
         self._host, self._port = split_address(address)
         self._checks = dict(checks)
         self._registry = registry
@@ -42,15 +46,30 @@ class HealthServer:
         )
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
         try:
-            await site.start()
+            await self._site(self._runner).start()
         except OSError as error:
             await self.close()
             where = join_address(self._host, self._port)
             raise AddressError(f"cannot serve health on {where}: {error.strerror or error}") from error
         host, port = self._runner.addresses[0][:2]
         return join_address(host, port)
+
+    def _site(self, runner: web.AppRunner) -> web.BaseSite:
+        """Raises OSError where the address cannot be had.
+
+        asyncio would take IPv6 alone at `::`, where a kubelet's probe of an IPv4 address is refused.
+        """
+        if self._host != "::":
+            return web.TCPSite(runner, self._host, self._port)
+        if not socket.has_dualstack_ipv6():
+            return web.TCPSite(runner, "0.0.0.0", self._port)  # noqa: S104 - what was asked for
+        return web.SockSite(
+            runner,
+            socket.create_server(
+                ("::", self._port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=128
+            ),
+        )
 
     async def close(self) -> None:
         """Stop serving."""

@@ -135,7 +135,7 @@ make_base() {
     say "making $BASE with debootstrap"
     rm -rf "$FOLDER/base"
     debootstrap --arch "$ARCH" --variant=minbase --include=ca-certificates,python3,python3-venv "$SUITE" "$FOLDER/base" \
-        "${MIRROR:-http://deb.debian.org/debian}" >"$FOLDER/base.log" || fail "debootstrap failed: $FOLDER/base.log"
+        "${MIRROR:-http://deb.debian.org/debian}" >"$FOLDER/base.log" || none "debootstrap failed: $FOLDER/base.log"
     rm -rf "$FOLDER"/base/var/cache/apt/archives/*.deb
     tar --directory "$FOLDER/base" --create . | engine import --quiet --arch "$ARCH" - "$BASE" >/dev/null
     rm -rf "$FOLDER/base"

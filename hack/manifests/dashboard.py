@@ -52,6 +52,12 @@ ROWS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
                 "{{node}} {{reason}}",
                 "ops",
             ),
+            (
+                "Denied packets",
+                rate("podgate_agent_denied_packets_total", "node, verdict"),
+                "{{node}} {{verdict}}",
+                "pps",
+            ),
             ("Drift mended", rate("podgate_agent_drift_repairs_total", "node"), "{{node}}", "ops"),
             (
                 "Since the kernel was last known to be right",

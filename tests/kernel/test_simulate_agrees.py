@@ -23,7 +23,7 @@ from controller.dataplane.ruleset import Chain, CtDirection, Jump, Rule, Ruleset
 from controller.dataplane.simulate import Conntrack, Hook, NoConnection, Packet, Simulator, Verdict
 from controller.objects.addresses import BITS, format_address
 from tests.kernel.restore import BACKENDS, TOOLS, in_namespace, load_command, needs_kernel, write_texts
-from tests.property.rulesets import SUBNET, rulesets
+from tests.property.rulesets import SUBNET, rulesets, without_limits
 
 pytestmark = [
     *needs_kernel,
@@ -49,7 +49,7 @@ SYN, RST = 2, 4
 def test_verdicts_and_marks_are_the_same(
     family: int, backend: str, data: st.DataObject, random: Random
 ) -> None:
-    ruleset = entered_by_input(data.draw(rulesets(family)))
+    ruleset = entered_by_input(without_limits(data.draw(rulesets(family))))
     packets = {FIRST_ID + n: random_packet(random, family) for n in range(PACKETS)}
     simulator = Simulator(ruleset)
 

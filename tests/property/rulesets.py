@@ -22,6 +22,8 @@ from controller.dataplane.ruleset import (
     Goto,
     HairpinMatch,
     Jump,
+    LimitMatch,
+    Log,
     Match,
     PortMatch,
     ProtocolMatch,
@@ -36,7 +38,7 @@ from controller.dataplane.ruleset import (
     UntrackedMatch,
 )
 from controller.dataplane.simulate import Conntrack, Hook, NoConnection, Packet
-from controller.dataplane.validity import MULTIPORT_SLOTS, PROTOCOLS, TRANSPORTS, port_slots
+from controller.dataplane.validity import LIMIT_MAX, MULTIPORT_SLOTS, PROTOCOLS, TRANSPORTS, port_slots
 from controller.dataplane.words import Entry, format_entry
 from controller.objects.addresses import BITS
 
@@ -51,6 +53,8 @@ _FIXED_CHAINS = ("PODGATE", "PODGATE-IN", "PODGATE-E", "PODGATE-I", "PODGATE-D",
 ports = st.sampled_from(_PORT_POOL) | st.integers(0, 65535)
 marks = st.integers(0, 0xFFFFFFFF) | st.sampled_from([0x1FFF0000, 0xFFFFFFFF, 0x10000, 0])
 _texts = st.text(st.characters(codec="ascii"), max_size=300)
+limits = st.integers(1, LIMIT_MAX)
+logs = st.builds(Log, st.integers(1, 65535), st.sampled_from(["podgate-drop", "podgate-audit"]))
 safe_comments = _texts.map(safe_comment)
 safe_lines = _texts.map(safe_line)
 
@@ -130,6 +134,7 @@ def match_lists(draw: st.DrawFn, family: int, sets: Sequence[AddressSet]) -> tup
         )
     )
     maybe(st.just(HairpinMatch()))
+    maybe(st.builds(LimitMatch, limits, limits))
     if sets:
         found += draw(st.lists(set_matches(sets), max_size=2))
     return canonical_order(found)
@@ -142,7 +147,7 @@ def jumps(chains: Sequence[str]) -> st.SearchStrategy[Target]:
 
 def targets(chains: Sequence[str]) -> st.SearchStrategy[Target]:
     fixed: list[Target] = [Return(), Drop()]
-    simple = st.sampled_from(fixed) | masked_marks().map(lambda mark: SetConnmark(*mark))
+    simple = st.sampled_from(fixed) | masked_marks().map(lambda mark: SetConnmark(*mark)) | logs
     return simple | jumps(chains) if chains else simple
 
 
@@ -209,3 +214,14 @@ def packets(family: int) -> st.SearchStrategy[Packet]:
         destination=addresses(family),
         conntrack=connections | st.sampled_from(NoConnection),
     )
+
+
+def without_limits(ruleset: Ruleset) -> Ruleset:
+    """Without what depends on packets before, and what only logs."""
+    kept = (Chain(each.name, tuple(filter(_is_steady, each.rules))) for each in ruleset.chains)
+    chains = tuple(each for each in kept if each.rules or each.name.startswith("PODGATE"))
+    return Ruleset(ruleset.family, chains, ruleset.sets)
+
+
+def _is_steady(rule: Rule) -> bool:
+    return not isinstance(rule.target, Log) and not any(isinstance(each, LimitMatch) for each in rule.matches)

@@ -316,9 +316,9 @@ def _seconds(text: str) -> float:
     if not text:
         return random.randint(*_WATCH_SECONDS)  # noqa: S311 (so that not all end at once)
     try:
-        return float(text)
+        return int(text)  # an int64 of kube-apiserver, which refuses a fraction
     except ValueError:
-        raise bad_request(f"timeoutSeconds must be a number, and is {text!r}") from None
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
 
 
 def _named(target: Target, query: Mapping[str, str]) -> Target:

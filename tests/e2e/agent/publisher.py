@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from controller.engine.group_slices import GroupPacking, Members, slice_spec, write_order
+from controller.engine.group_slices import GroupPacking, Members, selector_text, slice_spec, write_order
 from controller.engine.node_policies import PolicyVersion, group_id, node_policy_spec
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import NamedPortGroup, RulesetId
@@ -67,6 +67,7 @@ class Publisher:
         resolver = Resolver.of(cluster)
         kept = frozenset(hold_back)
         groups: dict[str, Members] = {}
+        selectors = {group_id(group): selector_text(group) for group in resolver.groups()}
         for group in resolver.groups():
             if isinstance(group, NamedPortGroup):
                 groups[group_id(group)] = resolver.endpoints(group)
@@ -74,7 +75,7 @@ class Publisher:
                 groups[group_id(group)] = resolver.members(group)
         for key, members in groups.items():
             if key not in kept:
-                await self._write_group(key, members, trigger)
+                await self._write_group(key, members, selectors[key], trigger)
         for node in resolver.nodes():
             await self.put_policy(node, node_policy_spec(resolver.share(node), version), trigger)
         for key in self._packings.keys() - groups.keys():
@@ -103,7 +104,7 @@ class Publisher:
         self._policies.pop(node, None)
         await self.client.delete(NODE_POLICIES, node)
 
-    async def _write_group(self, key: str, members: Members, trigger: str) -> None:
+    async def _write_group(self, key: str, members: Members, selector: str, trigger: str) -> None:
         packing = self._packings.get(key)
         if packing is None:
             packing = self._packings[key] = GroupPacking()
@@ -113,7 +114,7 @@ class Publisher:
         else:
             written, gone = write_order(packing.become(members), packing.count)
         for index in written:
-            await self.put_slice(peer_slice(key, slice_spec(packing, index, "pods"), trigger))
+            await self.put_slice(peer_slice(key, slice_spec(packing, index, selector), trigger))
         for index in gone:
             await self.client.delete(PEER_GROUP_SLICES, slice_name(key, index))
 

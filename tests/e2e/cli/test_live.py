@@ -16,7 +16,7 @@ from controller.cli.main import podgate
 from controller.engine.node_policies import PolicyVersion, node_policy_spec
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import RulesetId
-from controller.lab.apiserver import ApiServer, write_kubeconfig
+from controller.lab.apiserver import ApiServer, Settings, User, write_kubeconfig
 from controller.lab.apiserver.store import Record
 from controller.objects.crds import node_policy_crd, peer_group_slice_crd
 from controller.objects.kinds import Cluster
@@ -200,3 +200,59 @@ async def test_an_unreachable_cluster_is_an_error_in_one_line(tmp_path: Path) ->
     result = await asyncio.to_thread(CliRunner().invoke, podgate, call, standalone_mode=False)
 
     assert "127.0.0.1:9" in str(result.exception)
+
+
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "db", "namespace": "shop"},
+    "spec": {
+        "clusterIP": "10.96.0.50",
+        "selector": {"app": "db"},
+        "ports": [{"port": 80, "targetPort": 5432}],
+    },
+}
+
+
+async def test_explain_asks_the_cluster_for_its_services(live: Live) -> None:
+    put(live.server, SERVICE)
+
+    result = await live.run("explain", "shop/web", "10.96.0.50", "--port", "80", "-f", "cluster:")
+
+    assert result.return_value == 1, result.output
+    assert "shop/web -> shop/db 5432/TCP: DENIED" in result.output
+
+
+async def test_explain_goes_on_where_services_may_not_be_read(tmp_path: Path) -> None:
+    reader = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "reader"},
+        "rules": [
+            {
+                "apiGroups": ["", "networking.k8s.io"],
+                "resources": ["pods", "nodes", "namespaces", "networkpolicies"],
+                "verbs": ["list"],
+            }
+        ],
+    }
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "reader"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "reader"}],
+    }
+    async with ApiServer(Settings(tokens={"reader": User("reader")}, rbac=True)) as server:
+        for each in (reader, binding):
+            server.create(each)
+        for value in CLUSTER:
+            put(server, value)
+        write_kubeconfig(tmp_path / "kubeconfig", server.url, token="reader")  # noqa: S106 - of this test
+
+        result = await Live(server, tmp_path / "kubeconfig").run(
+            "explain", "shop/web", "shop/db", "-f", "cluster:"
+        )
+
+    assert result.return_value == 1, result.output
+    assert "note: Services are not known: " in result.output

@@ -84,11 +84,10 @@ def admits(subject: str, *clients: str) -> Object:
     }
 
 
-class World:
-    """The API server and a client of the test's own."""
+class Cluster:
+    """What is at an API server, whichever, seen with a client of the test's own."""
 
-    def __init__(self, server: ApiServer, client: ApiClient) -> None:
-        self.server = server
+    def __init__(self, client: ApiClient) -> None:
         self.client = client
         self.connection = client.connection
 
@@ -186,13 +185,6 @@ class World:
         """The reasons of the Events about an object."""
         return [reason for subject, reason, *_ in await self.events() if subject == name]
 
-    def own_writes(self) -> int:
-        """Writes of our kinds since the counts were cleared, by whoever."""
-        verbs = {"create", "update", "patch", "delete"}
-        plurals = {"nodepolicies", "peergroupslices"}
-        counts = self.server.api.counts.items()
-        return sum(count for (_, verb, plural), count in counts if verb in verbs and plural in plurals)
-
     def options(self, **changes: Any) -> Options:  # noqa: ANN401 - any option
         """How operators run here: in a hurry."""
         settings: Object = {
@@ -213,6 +205,21 @@ class World:
         finally:
             running.stop()
             await task
+
+
+class World(Cluster):
+    """The lab's API server, which counts what it is asked and fails on demand."""
+
+    def __init__(self, server: ApiServer, client: ApiClient) -> None:
+        super().__init__(client)
+        self.server = server
+
+    def own_writes(self) -> int:
+        """Writes of our kinds since the counts were cleared, by whoever."""
+        verbs = {"create", "update", "patch", "delete"}
+        plurals = {"nodepolicies", "peergroupslices"}
+        counts = self.server.api.counts.items()
+        return sum(count for (_, verb, plural), count in counts if verb in verbs and plural in plurals)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from controller.dataplane.backend import detect
 from controller.dataplane.compile import compile_family
 from controller.dataplane.kernel import Kernel, KernelError
 from controller.dataplane.ruleset import Chain, Return, Rule, Ruleset
-from controller.dataplane.settings import MarkLayout, Settings
+from controller.dataplane.settings import DropLog, MarkLayout, Settings
 from controller.dataplane.tools import Backend, Result, ToolMissingError
 from controller.engine.rulesets import NodeView
 from tests.unit.builder import ClusterBuilder, cluster, labels, pods
@@ -493,3 +493,61 @@ def test_each_difference_is_a_line() -> None:
         "chain PODGATE-I: lacks 0 of its 0 rules and holds 1 others",
         "chain PODGATE-X should not be there",
     ]
+
+
+# The log of denied packets
+
+
+class WithoutNflog(FakeHost):
+    """A machine whose kernel takes no rule that logs."""
+
+    def run(self, command: Sequence[str], text: str = "") -> Result:
+        if " -j NFLOG" in text:
+            return Result(2, "", "Extension NFLOG revision 0 not supported, missing kernel module?")
+        return super().run(command, text)
+
+
+LOGGING = replace(PLAIN, drop_log=DropLog())
+
+
+def test_denied_packets_are_logged_where_the_kernel_takes_the_rule(host: FakeHost) -> None:
+    podgate = enforcer(host, LOGGING)
+
+    podgate.apply(SHOP.view())
+
+    assert read(host) == wanted(SHOP, 1, LOGGING)
+    assert not podgate.log_refusal
+
+
+def test_a_kernel_without_the_log_enforces_all_the_same() -> None:
+    host = WithoutNflog()
+    podgate = enforcer(host, LOGGING)
+
+    podgate.apply(SHOP.view())
+
+    assert read(host) == wanted(SHOP, 1)
+    assert "NFLOG revision 0 not supported" in podgate.log_refusal
+
+
+class WithoutCommits(FakeHost):
+    """A machine on which no rule at all can be changed."""
+
+    def run(self, command: Sequence[str], text: str = "") -> Result:
+        return BROKEN if "COMMIT" in text else super().run(command, text)
+
+
+def test_what_fails_for_another_reason_does_not_end_the_log() -> None:
+    podgate = enforcer(WithoutCommits(), LOGGING)
+
+    with pytest.raises(KernelError):
+        podgate.apply(SHOP.view())
+
+    assert not podgate.log_refusal
+
+
+def test_turning_the_log_off_takes_its_rule_away(host: FakeHost) -> None:
+    enforcer(host, LOGGING).apply(SHOP.view())
+
+    enforcer(host).apply(SHOP.view())
+
+    assert "NFLOG" not in " ".join(rule for rules in host.chains[4].values() for rule in rules)

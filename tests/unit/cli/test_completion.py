@@ -1,14 +1,17 @@
 """Completion: the scripts are ones that the shells read, and kubectl completes its plugin."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from controller.cli.main import called_by
+from controller.cli.main import called_by, podgate
 
 PROGRAMS = Path(sys.executable).parent
 """Where `podgate`, `kubectl-podgate` and `kubectl_complete-podgate` are installed."""
@@ -79,3 +82,22 @@ def test_kubectl_completes_the_plugin(words: list[str], offered: list[str]) -> N
 
 def test_usage_lines_show_the_name_of_the_command_whatever_started_it() -> None:
     assert called_by("/usr/lib/python3/controller/cli/main.py") == "podgate"
+
+
+def options(command: click.Command, path: str = "podgate") -> Iterator[tuple[str, click.Parameter]]:
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from options(found, f"{path} {name}")
+    yield from ((f"{path} {each.name}", each) for each in command.params)
+
+
+def test_every_option_that_takes_a_file_or_a_folder_completes_their_names() -> None:
+    taking = {
+        name: each.type for name, each in options(podgate) if re.search(r"FILE|DIR|PATH", each.metavar or "")
+    }
+
+    assert len(taking) > 10
+    assert {name for name, kind in taking.items() if not isinstance(kind, click.Path | click.File)} == set()

@@ -170,3 +170,72 @@ def test_a_port_with_thousands_of_digits_is_no_port() -> None:
 
 def test_a_port_may_have_leading_zeros() -> None:
     assert parse_service("00080") == (Protocol.TCP, 80)
+
+
+def service(
+    ip: str = "10.96.0.50", ports: str = "{port: 5432, targetPort: sql}", selector: str = "app: db"
+) -> str:
+    return (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: db, namespace: data}\n"
+        f"spec: {{clusterIP: '{ip}', selector: {{{selector}}}, ports: [{ports}]}}\n---\n"
+    )
+
+
+SQL = DB.replace("containers: []", "containers: [{ports: [{name: sql, containerPort: 6000}]}]")
+TO_SQL = policy("{podSelector: {}, ingress: [{ports: [{port: 6000}]}]}")
+
+
+@pytest.mark.parametrize("text", ["10.96.0.50", "data/svc/db", "svc/data/db"])
+def test_a_service_is_answered_for_by_its_pods_at_their_port(asked: Asked, text: str) -> None:
+    result = asked.run(REPLICAS + SQL + TO_SQL + service(), "shop/web-0", text, "--port", "5432")
+
+    assert result.return_value == CLEAN
+    assert "shop/web-0 -> data/db 6000/TCP: ALLOWED" in result.output
+    assert f"{text} is Service data/db: kube-proxy sends its packets to port 6000/TCP" in result.output
+
+
+def test_a_service_whose_pods_deny_is_not_an_address_outside(asked: Asked) -> None:
+    manifests = REPLICAS + SQL + policy("{podSelector: {}}") + service()
+
+    assert asked.run(manifests, "shop/web-0", "10.96.0.50", "--port", "5432").return_value == FOUND
+
+
+def test_without_a_port_the_pods_of_a_service_answer_for_all_of_theirs(asked: Asked) -> None:
+    result = asked.run(REPLICAS + SQL + TO_SQL + service(), "shop/web-0", "10.96.0.50")
+
+    assert "of 5432/TCP (port sql there) only" in result.output
+
+
+@pytest.mark.parametrize(
+    ("manifest", "port", "message"),
+    [
+        (service(), "80", "has no port 80/TCP: it has 5432/TCP"),
+        (service(), "icmp", "ask for one of those"),
+        (service(selector=""), "5432", "it has no selector"),
+        (service(selector="app: nobody"), "5432", "it selects no pods that are there"),
+        (service(ports="{port: 5432, targetPort: none}"), "5432", "none of its pods has a port named none"),
+    ],
+)
+def test_a_service_that_leads_nowhere_is_an_error(
+    asked: Asked, manifest: str, port: str, message: str
+) -> None:
+    with pytest.raises(CommandError, match=message):
+        asked.run(REPLICAS + SQL + manifest, "shop/web-0", "data/svc/db", "--port", port)
+
+
+def test_a_service_that_is_not_there_is_an_error(asked: Asked) -> None:
+    with pytest.raises(CommandError, match="no Service 'data/other'"):
+        asked.run(REPLICAS + service(), "shop/web-0", "svc/data/other")
+
+
+def test_an_address_that_may_be_a_services_is_answered_with_a_caveat(asked: Asked) -> None:
+    assert asked.run(REPLICAS, "shop/web-0", "10.96.0.50").output.count("if this is a Service's address") == 1
+    assert "Service's" not in asked.run(REPLICAS, "shop/web-0", "203.0.113.9").output
+    assert "Service's" not in asked.run(REPLICAS, "shop/web-0", "10.0.0.2").output
+
+
+def test_a_service_that_cannot_be_read_is_a_warning_and_no_more(asked: Asked) -> None:
+    result = asked.run(REPLICAS + service(ip="none"), "shop/web-0", "shop/web-1")
+
+    assert result.return_value == CLEAN
+    assert "service-not-read" in result.output

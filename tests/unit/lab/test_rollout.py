@@ -54,3 +54,10 @@ def test_a_job_is_complete_while_its_pods_run_and_when_they_have_succeeded() -> 
     assert not incomplete(job, status_of(job, [pod("a", owner=job)]))
     assert status_of(job, [pod("a", owner=job, phase="Succeeded")])["conditions"][0]["type"] == "Complete"
     assert incomplete(job, status_of(job, []))
+
+
+def test_what_a_status_leaves_out_is_zero() -> None:
+    """kube-apiserver keeps no field that is zero."""
+    web = workload("Deployment", replicas=0, generation=1)
+
+    assert not incomplete(web, {"observedGeneration": 1})

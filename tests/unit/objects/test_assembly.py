@@ -88,10 +88,10 @@ def test_objects_of_one_name_and_different_kinds_are_no_duplicates() -> None:
 def test_other_kinds_are_counted_and_passed_over() -> None:
     other = [
         {"apiVersion": "v1", "kind": kind, "metadata": {"name": "x"}}
-        for kind in ("Service", "Secret", "Service")
+        for kind in ("ConfigMap", "Secret", "ConfigMap")
     ]
     found = assemble(*other, {"apiVersion": "example.com/v1", "kind": "Pod", "metadata": {"name": "x"}})
-    assert found.skipped == {"Pod": 1, "Secret": 1, "Service": 2}
+    assert found.skipped == {"Pod": 1, "Secret": 1, "ConfigMap": 2}
     assert (found.findings, found.cluster.pods) == ((), ())
 
 

@@ -37,6 +37,13 @@ def test_every_kind_is_watched_once() -> None:
     assert len(list(registry._watching.get_all_handlers())) == len(RESOURCES)  # noqa: SLF001 - kopf has no other way
 
 
+def test_watches_are_asked_for_in_whole_seconds() -> None:
+    """kube-apiserver answers 400 to a fraction, and kopf ends a watcher that is refused."""
+    asked = [settings().watching.server_timeout for _ in range(20)]
+
+    assert all(isinstance(seconds, int) and 290 <= seconds <= 310 for seconds in asked)
+
+
 def test_nothing_is_copied_nor_remembered_of_objects() -> None:
     persistence = settings().persistence
     body = kopf.Body({"metadata": {"name": "web"}, "spec": {"a": 1}})

@@ -1,3 +1,4 @@
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -87,3 +88,49 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 def test_an_ipv6_address_stands_in_brackets() -> None:
     assert split_address("[::1]:9440") == ("::1", 9440)
+
+
+async def status_of(url: str) -> int:
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status
+
+
+async def test_two_colons_are_every_address_of_both_families() -> None:
+    server = HealthServer("[::]:0", {}, new_registry("podgate_test"))
+    port = (await server.start()).rpartition(":")[2]
+
+    found = [await status_of(f"http://{host}:{port}/livez") for host in ("127.0.0.1", "[::1]")]
+
+    await server.close()
+    assert found == [200, 200]
+
+
+async def test_two_colons_are_ipv4_where_the_kernel_has_no_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    server = HealthServer("[::]:0", {}, new_registry("podgate_test"))
+
+    address = await server.start()
+
+    found = await status_of(f"http://127.0.0.1:{address.rpartition(':')[2]}/livez")
+    await server.close()
+    assert (address.rpartition(":")[0], found) == ("0.0.0.0", 200)
+
+
+async def test_two_colons_at_a_port_that_is_taken_are_an_error() -> None:
+    first = HealthServer("[::]:0", {}, new_registry("podgate_test"))
+    address = await first.start()
+
+    with pytest.raises(AddressError, match="cannot serve health"):
+        await HealthServer(address, {}, new_registry("podgate_test")).start()
+    await first.close()
+
+
+@pytest.mark.parametrize("pod_ip", ["127.0.0.1", "::1"])
+async def test_a_pod_address_in_brackets_is_served_in_either_family(pod_ip: str) -> None:
+    server = HealthServer(f"[{pod_ip}]:0", {}, new_registry("podgate_test"))
+    address = await server.start()
+
+    found = await status_of(f"http://{address}/livez")
+
+    await server.close()
+    assert found == 200

@@ -76,6 +76,7 @@ async def test_fields_select(talk: Talk, selector: str, names: list[str]) -> Non
         {"fieldSelector": "spec.nodeName"},
         {"limit": "many"},
         {"watch": "true", "timeoutSeconds": "soon"},
+        {"watch": "true", "timeoutSeconds": "290.5"},  # as kube-apiserver 1.34 does
         {"continue": "nonsense"},
     ],
 )

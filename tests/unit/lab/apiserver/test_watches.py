@@ -93,7 +93,7 @@ async def test_a_watch_ends_in_time_with_a_bookmark_of_the_latest_revision(talk:
     await talk.post("/api/v1/namespaces/default/configmaps", {"metadata": {"name": "elsewhere"}})
     latest = await revision(talk)
 
-    query = {"timeoutSeconds": "0.2", "allowWatchBookmarks": "true"}
+    query = {"timeoutSeconds": "1", "allowWatchBookmarks": "true"}
     async with talk.watch(PODS, resourceVersion=started, **query) as stream:
         events = await stream.rest()
 
@@ -108,7 +108,7 @@ async def test_bookmarks_come_regularly_to_those_who_want_them() -> None:
             PODS, resourceVersion=await revision(talk), allowWatchBookmarks="true"
         ) as stream:
             types = [(await stream.next())["type"] for _ in range(2)]
-        async with talk.watch(PODS, resourceVersion=await revision(talk), timeoutSeconds="0.2") as stream:
+        async with talk.watch(PODS, resourceVersion=await revision(talk), timeoutSeconds="1") as stream:
             unasked = await stream.rest()
 
     assert types == ["BOOKMARK", "BOOKMARK"]
