@@ -220,11 +220,11 @@ check_rules() {
         --volume "$PWD/examples:/examples:ro" --volume "/dev/null:/usr/bin/dash:ro" "$IMAGE")
     local what=(--backend "$backend" --filename /examples/shop --node node-b)
 
-    "${as_agent[@]}" apply "${what[@]}" 2>&1 | sed 's/^/image:   /' >&2
+    "${as_agent[@]}" apply "${what[@]}" 2>&1 | sed 's/^/image:   /' >&2 || fail "apply on $backend fails (see above)"
     (($(ours "$backend") > 100)) || fail "apply on $backend left $(ours "$backend") lines of podgate's in the kernel"
     "${as_agent[@]}" verify "${what[@]}" >/dev/null || fail "verify finds drift after apply on $backend"
     say "$backend: $(ours "$backend") lines of podgate's in the kernel, as verify says they should be"
-    "${as_agent[@]}" cleanup --state-dir /var/lib/podgate 2>&1 | sed 's/^/image:   /' >&2
+    "${as_agent[@]}" cleanup --state-dir /var/lib/podgate 2>&1 | sed 's/^/image:   /' >&2 || fail "cleanup on $backend fails (see above)"
     (($(ours "$backend") == 0)) || fail "cleanup on $backend left $(ours "$backend") lines of podgate's"
     [[ -z $(ls -A "$state") ]] || fail "cleanup on $backend left $(ls -A "$state") in the state's folder"
     say "$backend: cleanup left nothing"
