@@ -362,7 +362,8 @@ def _isolated(
 ) -> tuple[tuple[LocalPod, ...], tuple[PodKey, ...]]:
     """The pods with those isolated that need a group which is lacking, and which those are.
 
-    Isolated in every direction in which they have rules: of rules that deny, none may be missing.
+    Isolated in every direction in which they have rules: of rules that deny, none may be missing. Policies in
+    audit mode take nothing from anybody here either: they are left out, as without a group they miscount.
     """
     blocked = {
         key for key, ruleset in view.rulesets.items() if any(each in lacking for each in groups_of(ruleset))
@@ -372,8 +373,12 @@ def _isolated(
         if blocked.isdisjoint(pod.rulesets):
             pods.append(pod)
             continue
-        directions = {*pod.isolated, *(ruleset.direction for ruleset in pod.rulesets)}
-        pods.append(replace(pod, isolated=tuple(sorted(directions)), rulesets=()))
+        enforced = tuple(ruleset for ruleset in pod.rulesets if not pod.audits(ruleset))
+        if blocked.isdisjoint(enforced):
+            pods.append(replace(pod, rulesets=enforced, audited=()))
+            continue
+        directions = {*pod.isolated, *(ruleset.direction for ruleset in enforced)}
+        pods.append(replace(pod, isolated=tuple(sorted(directions)), rulesets=(), audited=()))
         pending.append((pod.namespace, pod.name))
     return tuple(pods), tuple(pending)
 

@@ -26,6 +26,7 @@ _REASONS = {
     Reason.SELF: "a pod may always reach itself",
     Reason.OWN_NODE: "traffic from a pod's own node is always allowed",
     Reason.QUARANTINED: "the pod could not be read in full and is isolated",
+    Reason.AUDITED: "the pod could not be read in full: it would be isolated, were policies enforced",
 }
 
 
@@ -168,6 +169,8 @@ def _distinct(found: list[Explanation]) -> list[Explanation]:
 
 def _block(each: Explanation, service: Service, family: str, painter: Painter) -> Iterator[str]:
     answer = painter.good("ALLOWED") if each.allowed else painter.bad("DENIED")
+    if each.allowed and any(map(_is_counted, _decisions(each))):
+        answer += "; would be denied, were policies in audit mode enforced"
     asked = "any port" if service is None else _service_text(service)
     yield painter.strong(f"{_name(each.source)} -> {_name(each.destination)} {asked}{family}: ") + answer
     yield ""
@@ -191,7 +194,9 @@ def _near_miss_lines(each: Explanation, painter: Painter) -> Iterator[str]:
         misses = [miss for miss in each.near_misses if miss.direction is direction]
         if misses:
             yield ""
-            yield painter.strong(f"  {direction.lower()} of {_name(end)} would be allowed if")
+            counted = any(found.direction is direction and _is_counted(found) for found in _decisions(each))
+            when = "would be allowed when enforced, if" if counted else "would be allowed if"
+            yield painter.strong(f"  {direction.lower()} of {_name(end)} {when}")
         for miss in misses:
             first, *others = miss.lacks
             yield f"    - {plain(first)}"
@@ -209,13 +214,25 @@ def _end_lines(name: str, end: Endpoint, decision: Decision, painter: Painter) -
             port = f" {match.port.rpartition('.')[2]}" if match.port else ""
             yield f"{head}{match}{port}{painter.faint(_source(policy, match.line))}"
             head = " " * 20
-    elif decision.reason is Reason.NO_RULE:
-        yield f"{head}no rule of the policies that isolate {_name(end)} matches:"
+    elif decision.isolating:
+        if _is_counted(decision):
+            yield f"{head}would be denied by these, which are in audit mode, as no rule of theirs matches:"
+        else:
+            yield f"{head}no rule of the policies that isolate {_name(end)} matches:"
         for policy in decision.isolating:
             place = painter.faint(_source(policy, policy.source.line))
             yield f"{' ' * 20}{policy.namespace}/{policy.name}{place}"
     else:
         yield f"{head}{_REASONS[decision.reason]}"
+
+
+def _decisions(each: Explanation) -> tuple[Decision, ...]:
+    return () if each.verdict is None else (each.verdict.egress, each.verdict.ingress)
+
+
+def _is_counted(decision: Decision) -> bool:
+    """Whether it passes for the mode of its policies alone."""
+    return decision.reason is Reason.AUDITED
 
 
 def _name(end: Endpoint) -> str:
@@ -295,6 +312,7 @@ def _path(each: Explanation) -> dict[str, Any]:
 def _decision(decision: Decision) -> dict[str, Any]:
     return {
         "allowed": decision.allowed,
+        "audited": decision.audited,
         "reason": decision.reason,
         "matches": [
             {

@@ -11,6 +11,7 @@ import click
 from controller.cli.cluster_options import connection_of, server_options
 from controller.cli.failure import CLEAN, CommandError
 from controller.cli.process_options import health_option, log_options
+from controller.objects.kinds import Mode
 
 if TYPE_CHECKING:
     from controller.operator.process import Options
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
     show_default=True,
     metavar="NAME",
     help="Where the lease of the leader is.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.ENFORCE.value,
+    show_default=True,
+    help="Of policies without the annotation podgate.dev/mode, on themselves or their namespace. audit: what "
+    "they would drop is counted, and passes.",
 )
 @click.option(
     "--kube-api-qps",
@@ -49,6 +58,7 @@ if TYPE_CHECKING:
 @log_options
 def command(
     namespace: str,
+    mode: str,
     kube_api_qps: float,
     identity: str,
     health_address: str,
@@ -81,6 +91,7 @@ def command(
     options = Options(
         connection=connection_of(os.environ, **cluster),
         namespace=namespace,
+        mode=Mode(mode),
         qps=kube_api_qps,
         leader_elect=leader_elect,
         identity=identity,

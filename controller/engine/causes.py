@@ -109,8 +109,9 @@ class Causes:
             then = _decision(before, now.direction)
             if then is not None and then.allowed:
                 continue  # this end had nothing against it before
-            yield from self._matched(now, Act.ALLOWS, self._new)
-            if then is not None and now.reason is Reason.NOT_ISOLATED:
+            if not now.audited:
+                yield from self._matched(now, Act.ALLOWS, self._new)
+            if then is not None and not _isolates(now):
                 yield from self._isolating(then, Act.NO_LONGER_ISOLATES, self._old)
 
     def _removed(self, change: Change, service: Service) -> Iterator[Cause]:
@@ -119,9 +120,9 @@ class Causes:
             then = _decision(before, now.direction)
             if now.allowed:
                 continue
-            if then is not None:
+            if then is not None and not then.audited:
                 yield from self._matched(then, Act.NO_LONGER_ALLOWS, self._old)
-            if then is None or then.reason is Reason.NOT_ISOLATED:
+            if then is None or not _isolates(then):
                 yield from self._isolating(now, Act.ISOLATES, self._new)
 
     def _matched(self, decision: Decision, act: Act, side: "_Side") -> Iterator[Cause]:
@@ -211,10 +212,15 @@ def _decision(verdict: Verdict | None, direction: Direction) -> Decision | None:
     return verdict.egress if direction is Direction.EGRESS else verdict.ingress
 
 
+def _isolates(decision: Decision) -> bool:
+    """Whether a policy in force has a say at this end."""
+    return decision.reason is not Reason.NOT_ISOLATED and not decision.audited
+
+
 def _edit(old: NetworkPolicy | None, new: NetworkPolicy | None) -> Edit:
     """What happened to a policy; where it is written does not matter."""
     if old is None or new is None:
         return Edit.ADDED if old is None else Edit.REMOVED
-    before = (old.pod_selector, old.directions, old.ingress, old.egress)
-    after = (new.pod_selector, new.directions, new.ingress, new.egress)
+    before = (old.pod_selector, old.directions, old.ingress, old.egress, old.mode)
+    after = (new.pod_selector, new.directions, new.ingress, new.egress, new.mode)
     return Edit.UNCHANGED if before == after else Edit.CHANGED

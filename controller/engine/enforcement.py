@@ -14,8 +14,8 @@ from controller.engine.node_policies import PolicyVersion, left_out, node_policy
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import LocalPod, NodeView
 from controller.engine.translate import ruleset_id
-from controller.objects.kinds import NetworkPolicy
-from controller.objects.resources import ConditionType, NodePolicy, NodePolicyStatus
+from controller.objects.kinds import Mode, NetworkPolicy
+from controller.objects.resources import ConditionType, NodePod, NodePolicy, NodePolicyStatus
 
 
 class State(StrEnum):
@@ -27,6 +27,8 @@ class State(StrEnum):
     DEGRADED = "degraded"
 
 
+_Told = tuple[str, str, bool]
+"""A ruleset, an address that it is for, and whether it is only audited there."""
 _ANY_VERSION = PolicyVersion("0" * 36, 1)
 _SEVERITY = [State.ENFORCED, State.STALE, State.PENDING, State.DEGRADED]
 
@@ -41,11 +43,15 @@ class NodeState(Struct, frozen=True):
 
 
 class PolicyState(Struct, frozen=True):
-    """A policy on every node that has live pods it selects, sorted by name."""
+    """A policy on every node that has live pods it selects, sorted by name.
+
+    In audit mode: on every node that has pods it audits. Where others are enforced it has no pods.
+    """
 
     namespace: str
     name: str
     nodes: tuple[NodeState, ...] = ()
+    mode: Mode = Mode.ENFORCE
 
     @property
     def state(self) -> State:
@@ -72,7 +78,10 @@ def enforcement_of(
     """
     published = {each.metadata.name: each for each in node_policies}
     nodes = [_Node(resolver.share(name), published.get(name)) for name in resolver.nodes()]
-    return [PolicyState(*policy.key, tuple(_node_states(policy, nodes))) for policy in policies]
+    return [
+        PolicyState(*policy.key, tuple(_node_states(policy, nodes)), resolver.mode_of(policy))
+        for policy in policies
+    ]
 
 
 class _Node:
@@ -88,13 +97,8 @@ class _Node:
                 self.pods.setdefault(ruleset_key(ruleset), []).append(pod)
         spec = None if published is None else published.spec
         self.rulesets = {} if spec is None else {each.id: each for each in spec.rulesets}
-        self.told: Mapping[tuple[str, str], frozenset[tuple[str, str]]] = (
-            {}
-            if spec is None
-            else {
-                (pod.namespace, pod.name): frozenset((key, ip) for key in pod.rulesets for ip in pod.ips)
-                for pod in spec.pods
-            }
+        self.told: Mapping[tuple[str, str], frozenset[_Told]] = (
+            {} if spec is None else {(pod.namespace, pod.name): frozenset(_told(pod)) for pod in spec.pods}
         )
 
     @cached_property
@@ -140,8 +144,17 @@ def _is_current(policy: NetworkPolicy, key: str, node: _Node) -> bool:
 
 
 def _is_told(pod: LocalPod, keys: list[str], node: _Node) -> bool:
-    wanted = {(key, ip) for key in keys for ip in pod.ips if key in map(ruleset_key, pod.rulesets)}
+    wanted = {
+        (key, ip, pod.audits(ruleset))
+        for ruleset in pod.rulesets
+        if (key := ruleset_key(ruleset)) in keys
+        for ip in pod.ips
+    }
     return (pod.namespace, pod.name) in node.told and wanted <= node.told[pod.namespace, pod.name]
+
+
+def _told(pod: NodePod) -> Iterable[_Told]:
+    return ((key, ip, key.rpartition("/")[2] in pod.audited) for key in pod.rulesets for ip in pod.ips)
 
 
 def _reported(digest: str, status: NodePolicyStatus | None) -> tuple[State, str]:

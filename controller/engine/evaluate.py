@@ -18,6 +18,7 @@ from controller.objects.kinds import (
     ContainerPort,
     Direction,
     IPBlock,
+    Mode,
     NetworkPolicy,
     Peer,
     Pod,
@@ -39,6 +40,8 @@ class Reason(StrEnum):
     SELF = "Self"
     OWN_NODE = "OwnNode"
     QUARANTINED = "Quarantined"
+    AUDITED = "Audited"
+    """No rule matched, and only policies in audit mode isolate: it would be denied if they were enforced."""
 
 
 class RuleMatch(Struct, frozen=True, order=True):
@@ -58,7 +61,8 @@ class RuleMatch(Struct, frozen=True, order=True):
 class Decision(Struct, frozen=True):
     """What one end says.
 
-    `isolating` are the policies that isolate it in this direction; `matches` the rules that allow.
+    `isolating` are the policies that isolate it in this direction; `matches` the rules that allow. `audited`:
+    all of those are in audit mode, so that nothing is denied; there are none for a quarantined pod.
     """
 
     direction: Direction
@@ -66,6 +70,7 @@ class Decision(Struct, frozen=True):
     reason: Reason
     matches: tuple[RuleMatch, ...] = ()
     isolating: tuple[NetworkPolicy, ...] = ()
+    audited: bool = False
 
 
 class Verdict(Struct, frozen=True):
@@ -99,6 +104,7 @@ class Evaluator:
         self.cluster = cluster
         self.addresses = Addresses(cluster)
         self._namespaces = {namespace.name: namespace.labels for namespace in cluster.namespaces}
+        self._modes = {namespace.name: namespace.mode for namespace in cluster.namespaces}
         self._policies: dict[str, list[NetworkPolicy]] = defaultdict(list)
         for policy in cluster.policies:
             self._policies[policy.namespace].append(policy)
@@ -133,7 +139,7 @@ class Evaluator:
         return allowed
 
     def applying(self, pod: Pod, direction: Direction) -> tuple[NetworkPolicy, ...]:
-        """The policies that isolate a pod in a direction (rule 2.7).
+        """The policies that isolate a pod in a direction (rule 2.7), in whatever mode.
 
         None for pods that policies ignore (2.42, 2.54).
         """
@@ -144,6 +150,32 @@ class Evaluator:
                 policy for policy in self._policies[pod.namespace] if policy.pod_selector.matches(pod.labels)
             )
         return tuple(policy for policy in self._applying[pod.key] if direction in policy.directions)
+
+    def deciding(self, pod: Pod, direction: Direction) -> tuple[NetworkPolicy, ...]:
+        """Those of `applying` that have a say: the enforced ones, or all where none is enforced."""
+        policies = self.applying(pod, direction)
+        return tuple(policy for policy in policies if self.mode(policy) is Mode.ENFORCE) or policies
+
+    def enforced(self, pod: Pod, direction: Direction) -> tuple[NetworkPolicy, ...]:
+        """Those of `applying` that are enforced: without any the pod is not isolated."""
+        policies = self.applying(pod, direction)
+        return tuple(policy for policy in policies if self.mode(policy) is Mode.ENFORCE)
+
+    def mode(self, policy: NetworkPolicy) -> Mode:
+        """A policy's mode: its own word, its namespace's, the cluster's."""
+        return policy.mode or self._modes.get(policy.namespace) or self.cluster.mode
+
+    def is_shut(self, pod: Pod) -> bool:
+        """Whether a pod is isolated for being quarantined.
+
+        Nobody knows which policies select it, so one of its namespace that is enforced is enough. Where none
+        is, and policies that say nothing are in audit mode in the whole cluster, it is only audited.
+        """
+        if not pod.quarantined:
+            return False
+        if self.cluster.mode is Mode.ENFORCE or self._modes.get(pod.namespace) is Mode.ENFORCE:
+            return True
+        return any(self.mode(policy) is Mode.ENFORCE for policy in self._policies.get(pod.namespace, ()))
 
     def peer_matches(self, policy: NetworkPolicy, peer: Peer, other: Endpoint) -> bool:
         """Whether a peer of a policy matches an endpoint (rules 2.12 to 2.24)."""
@@ -193,9 +225,9 @@ class Evaluator:
         return self._namespace_matches[selector]
 
     def _subject_connections(self, query: Query) -> ConnectionSet:
-        if query.subject.quarantined:
+        if self.is_shut(query.subject):
             return NOTHING
-        policies = self.applying(query.subject, query.direction)
+        policies = self.enforced(query.subject, query.direction)
         if not policies:
             return EVERYTHING  # rule 2.6
         allowed = NOTHING
@@ -219,12 +251,14 @@ class Evaluator:
             self._decide_subject(Query(subject, direction, own, other), protocol, port)
             for subject in own.subjects
         ]
-        denied = [decision for decision in decisions if not decision.allowed]
-        return (denied or decisions)[0]  # several pods at one address: all of them must agree (rule 2.56)
+        # Several pods at one address: all of them must agree (rule 2.56).
+        return min(decisions, key=lambda found: (found.allowed, found.reason is not Reason.AUDITED))
 
     def _decide_subject(self, query: Query, protocol: Protocol | None, port: int | None) -> Decision:
-        if query.subject.quarantined:
+        if self.is_shut(query.subject):
             return Decision(query.direction, allowed=False, reason=Reason.QUARANTINED)
+        if query.subject.quarantined:
+            return Decision(query.direction, allowed=True, reason=Reason.AUDITED, audited=True)
         for tier in _TIERS:
             decision = tier(self, query, protocol, port)
             if decision is not None:
@@ -286,19 +320,28 @@ def named_ports(pod: Pod, name: str, protocol: Protocol) -> tuple[ContainerPort,
 def _network_policy_tier(
     evaluator: Evaluator, query: Query, protocol: Protocol | None, port: int | None
 ) -> Decision | None:
-    """The middle tier: final for an isolated pod, silent for any other (rules 2.6, 2.7, 4.16)."""
-    policies = evaluator.applying(query.subject, query.direction)
+    """The middle tier: final for an isolated pod, silent for any other (rules 2.6, 2.7, 4.16).
+
+    Where policies only audit it there is nothing to deny, and what they would deny is its answer.
+    """
+    policies = evaluator.deciding(query.subject, query.direction)
     if not policies:
         return None
+    audited = not evaluator.enforced(query.subject, query.direction)
     matches = tuple(
         match
         for policy in policies
         for rule in policy.rules(query.direction)
         for match in rule_matches(evaluator, query, policy, rule, protocol, port)
     )
-    reason = Reason.RULE if matches else Reason.NO_RULE
+    unmatched = Reason.AUDITED if audited else Reason.NO_RULE
     return Decision(
-        query.direction, allowed=bool(matches), reason=reason, matches=matches, isolating=policies
+        query.direction,
+        allowed=audited or bool(matches),
+        reason=Reason.RULE if matches else unmatched,
+        matches=matches,
+        isolating=policies,
+        audited=audited,
     )
 
 

@@ -27,6 +27,7 @@ from controller.engine.evaluate import (
 from controller.objects.kinds import (
     Direction,
     IPBlock,
+    Mode,
     NetworkPolicy,
     Peer,
     Pod,
@@ -103,16 +104,21 @@ def explain(
         for subject in own.subjects[:1]
     ]
     decisions = verdict or evaluator.evaluate(source, destination, Protocol.TCP, 0)
-    undecided = {Reason.RULE, Reason.NO_RULE}
+    undecided = {Reason.RULE, Reason.NO_RULE, Reason.AUDITED}
     open_queries = [query for query in queries if _decision(decisions, query).reason in undecided]
     return Explanation(
         source=source,
         destination=destination,
         verdict=verdict,
         connections=evaluator.connections(source, destination),
-        contributions=tuple(found for query in open_queries for found in _contributions(evaluator, query)),
+        contributions=tuple(
+            found
+            for query in open_queries
+            if not _decision(decisions, query).audited  # everything passes there, by no rule
+            for found in _contributions(evaluator, query)
+        ),
         near_misses=_near_misses(evaluator, open_queries, verdict, service),
-        notes=tuple(_notes(evaluator, source, destination)),
+        notes=(*_notes(evaluator, source, destination), *_mode_notes(evaluator, queries, decisions)),
     )
 
 
@@ -121,7 +127,7 @@ def _decision(verdict: Verdict, query: Query) -> Decision:
 
 
 def _contributions(evaluator: Evaluator, query: Query) -> Iterator[Contribution]:
-    for policy in evaluator.applying(query.subject, query.direction):
+    for policy in evaluator.deciding(query.subject, query.direction):
         for rule in policy.rules(query.direction):
             allowed = evaluator.rule_connections(query, policy, rule)
             if allowed:
@@ -138,7 +144,10 @@ def _near_misses(
 ) -> tuple[NearMiss, ...]:
     found: list[NearMiss] = []
     for query in queries:
-        if verdict is not None and service is not None and not _decision(verdict, query).allowed:
+        if verdict is None or service is None:
+            continue
+        decision = _decision(verdict, query)
+        if not decision.allowed or decision.reason is Reason.AUDITED:
             found += _closest(evaluator, query, service)
     return tuple(found)
 
@@ -148,7 +157,7 @@ def _closest(
 ) -> list[NearMiss]:
     found = {
         miss
-        for policy in evaluator.applying(query.subject, query.direction)
+        for policy in evaluator.deciding(query.subject, query.direction)
         for rule in policy.rules(query.direction)
         for miss in _misses_of_rule(evaluator, query, policy, rule, service)
     }
@@ -289,12 +298,28 @@ def _notes(evaluator: Evaluator, source: Endpoint, destination: Endpoint) -> Ite
             names = ", ".join(f"{pod.namespace}/{pod.name}" for pod in end.pods)
             yield f"{end.address} belongs to several live pods ({names}); all their policies must agree"
         for pod in end.subjects[:1]:
-            if pod.quarantined:
+            if evaluator.is_shut(pod):
                 yield f"{end} could not be read in full, so it is isolated and a peer of nobody"
+            elif pod.quarantined:
+                yield f"{end} could not be read in full, so it is a peer of nobody; enforced, it is isolated"
     if source.subjects and not dns_is_reachable(evaluator, source):
-        policies = evaluator.applying(source.subjects[0], Direction.EGRESS)
+        policies = evaluator.enforced(source.subjects[0], Direction.EGRESS)
         names = ", ".join(f"{policy.namespace}/{policy.name}" for policy in policies)
         yield f"DNS egress to kube-dns is cut for {source} ({names}): names will not resolve"
+
+
+def _mode_notes(evaluator: Evaluator, queries: list[Query], decisions: Verdict) -> Iterator[str]:
+    """Which policies have no say because of their mode."""
+    for query in queries:
+        decision = _decision(decisions, query)
+        where = f"{query.direction.lower()} of {query.own}"
+        asked = evaluator.applying(query.subject, query.direction)
+        audited = [policy for policy in asked if evaluator.mode(policy) is Mode.AUDIT]
+        names = ", ".join(f"{policy.namespace}/{policy.name}" for policy in audited)
+        if decision.audited and audited:
+            yield f"{where} is only audited ({names}): all of it passes, what no rule allows is counted"
+        elif audited and decision.isolating:
+            yield f"in audit mode, and so without a say beside policies that are enforced: {names} ({where})"
 
 
 def dns_pods(evaluator: Evaluator) -> Iterator[Pod]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from controller.engine.changes import PodKey
 from controller.engine.rulesets import NamedPortGroup, PodGroup
 from controller.engine.selectors import SelectorIndex
-from controller.objects.kinds import ContainerPort, NetworkPolicy, Pod
+from controller.objects.kinds import ContainerPort, Mode, NetworkPolicy, Pod
 from controller.objects.labels import LabelSelector
 
 LabelPairs = frozenset[tuple[str, str]]
@@ -19,7 +19,7 @@ LabelPairs = frozenset[tuple[str, str]]
 class LivePod:
     """A pod that policies speak of.
 
-    `label_set` is None for a quarantined one: a peer of nobody, isolated for good.
+    `label_set` is None for a quarantined one: a peer of nobody, isolated whatever policies select.
     """
 
     __slots__ = ("ips", "key", "label_set", "node", "ports")
@@ -52,14 +52,17 @@ class LabelSet:
 class NamespaceEntry:
     """A namespace that exists, or that something lives in already.
 
-    `labels` is None until it exists (rule 2.58).
+    `labels` is None until it exists (rule 2.58). `mode` is what it says of its policies, `enforcing` those of
+    them that say themselves that they are enforced.
     """
 
-    __slots__ = ("groups", "label_sets", "labels", "name", "policies", "selectors")
+    __slots__ = ("enforcing", "groups", "label_sets", "labels", "mode", "name", "policies", "selectors")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.labels: Mapping[str, str] | None = None
+        self.mode: Mode | None = None
+        self.enforcing: set[PodKey] = set()
         self.label_sets: dict[LabelPairs, LabelSet] = {}
         self.policies: SelectorIndex[PodKey] = SelectorIndex()
         self.groups: SelectorIndex[GroupEntry] = SelectorIndex()
@@ -117,6 +120,7 @@ class Inventory:
 
     def __init__(self) -> None:
         self.pods: dict[PodKey, LivePod] = {}
+        self.quarantined: dict[PodKey, LivePod] = {}
         self.namespaces: dict[str, NamespaceEntry] = {}
         self._by_address: dict[str, LivePod | tuple[LivePod, ...]] = {}
         self._by_node: dict[str, dict[PodKey, LivePod]] = {}
@@ -139,6 +143,8 @@ class Inventory:
         self._by_node.setdefault(live.node, {})[live.key] = live
         if live.label_set is not None:
             live.label_set.pods[live.key] = live
+        else:
+            self.quarantined[live.key] = live
         for address in live.ips:
             self._by_address[address] = (*self.at(address), live) if address in self._by_address else live
 
@@ -150,6 +156,8 @@ class Inventory:
             del self._by_node[live.node]
         if live.label_set is not None:
             del live.label_set.pods[live.key]
+        else:
+            del self.quarantined[live.key]
         for address in live.ips:
             others = tuple(other for other in self.at(address) if other is not live)
             if len(others) > 1:

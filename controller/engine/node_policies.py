@@ -30,13 +30,14 @@ from controller.engine.tiers import Action, Tier
 from controller.engine.translate import groups_of
 from controller.objects import resources
 from controller.objects.addresses import AddressError, Cidr, format_address, parse_address, parse_cidr
-from controller.objects.kinds import ContainerPort, Direction, IPBlock, Protocol
+from controller.objects.kinds import ContainerPort, Direction, IPBlock, Mode, Protocol
 from controller.objects.labels import LabelSelector, Operator, Requirement
 from controller.objects.resources import (
     Block,
     GroupReference,
     NamedPortReference,
     NodePod,
+    NodePolicy,
     NodePolicySpec,
     PodPort,
     PortName,
@@ -57,7 +58,7 @@ _CACHED = 1 << 16
 """Translations kept, of groups and of rulesets: more than a cluster of 10,000 policies has."""
 
 
-Choice = TypeVar("Choice", Direction, Action, Operator)
+Choice = TypeVar("Choice", Direction, Action, Operator, Mode)
 Value = TypeVar("Value")
 
 
@@ -108,6 +109,7 @@ def _whole_spec(share: NodeView, version_of: Callable[[RulesetId], PolicyVersion
         addresses=share.known,
         pod_cidrs=tuple(sorted(map(str, share.pod_cidrs))),
         requires=("tiers",) if any(_needs_tiers(each) for each in share.rulesets.values()) else (),
+        mode=share.mode.value,
     )
 
 
@@ -146,6 +148,12 @@ def spec_digest(spec: NodePolicySpec) -> str:
     return digest((msgspec.json.encode(replace(spec, digest="")).decode(),))
 
 
+def published_mode(node_policies: Iterable[NodePolicy]) -> Mode:
+    """The operator's mode, told from what it wrote: audit once every node is told so."""
+    modes = {each.spec.mode for each in node_policies}
+    return Mode.AUDIT if modes == {Mode.AUDIT.value} else Mode.ENFORCE
+
+
 @lru_cache(maxsize=_CACHED)
 def group_id(ref: PodGroup | NamedPortGroup) -> str:
     """`ref.id`, computed once: it costs 20 us, and every write of a node asks for all of its groups."""
@@ -174,6 +182,7 @@ def _pod(pod: LocalPod) -> NodePod:
         isolated=tuple(each.value for each in pod.isolated),
         rulesets=tuple(map(ruleset_key, pod.rulesets)),
         named_ports=tuple(PodPort(port.name, port.protocol.name, port.port) for port in pod.named_ports),
+        audited=tuple(each.value for each in pod.audited),
     )
 
 
@@ -274,6 +283,7 @@ class ShareReader:
             pod_cidrs=tuple(
                 sorted(_cidr(text, f"spec.podCIDRs[{i}]") for i, text in enumerate(spec.pod_cidrs))
             ),
+            mode=_one_of(Mode, spec.mode, "spec.mode"),
         )
         return Share(
             view,
@@ -283,6 +293,8 @@ class ShareReader:
 
 
 def _read_pod(pod: NodePod, ids: Mapping[str, RulesetId], path: str) -> LocalPod:
+    if both := sorted({*pod.isolated} & {*pod.audited}):
+        raise ResourceError(f"{path}: {', '.join(both)} is isolated, and audited besides")
     return LocalPod(
         namespace=pod.namespace,
         name=pod.name,
@@ -297,6 +309,7 @@ def _read_pod(pod: NodePod, ids: Mapping[str, RulesetId], path: str) -> LocalPod
             ContainerPort(port.name, _protocol(port.protocol, path), _port(port.port, path))
             for port in pod.named_ports
         ),
+        audited=tuple(_one_of(Direction, text, f"{path}.audited[{i}]") for i, text in enumerate(pod.audited)),
     )
 
 

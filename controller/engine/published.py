@@ -140,6 +140,8 @@ def _spec_differences(held: NodePolicySpec, wanted: NodePolicySpec) -> Iterator[
     yield from _keyed("group", held.named_port_groups, wanted.named_port_groups, _id, _other_selectors)
     yield from _listed("address", held.addresses, wanted.addresses)
     yield from _listed("pod CIDR", held.pod_cidrs, wanted.pod_cidrs)
+    if held.mode != wanted.mode:
+        yield f"says that the mode is {held.mode}, and the other nodes' is {wanted.mode}"
     if held.requires != wanted.requires:
         yield f"requires {list(held.requires)} and should require {list(wanted.requires)}"
     if spec_digest(held) != held.digest:
@@ -200,6 +202,7 @@ def _pod_difference(held: NodePod, wanted: NodePod) -> str:
     fields = (
         ("addresses", held.ips, wanted.ips),
         ("isolation", held.isolated, wanted.isolated),
+        ("audited directions", held.audited, wanted.audited),
         ("rulesets", held.rulesets, wanted.rulesets),
         ("named ports", tuple(map(str, held.named_ports)), tuple(map(str, wanted.named_ports))),
     )

@@ -30,7 +30,16 @@ from controller.engine.rulesets import (
 )
 from controller.engine.selectors import SelectorIndex
 from controller.engine.translate import groups_of, ruleset_id, rulesets_of
-from controller.objects.kinds import Cluster, ContainerPort, Direction, Namespace, NetworkPolicy, Node, Pod
+from controller.objects.kinds import (
+    Cluster,
+    ContainerPort,
+    Direction,
+    Mode,
+    Namespace,
+    NetworkPolicy,
+    Node,
+    Pod,
+)
 from controller.objects.labels import LabelSelector
 
 BOTH = (Direction.EGRESS, Direction.INGRESS)
@@ -40,10 +49,11 @@ class Resolver:
     """The state of the engine for one cluster: owns the inventory, the rulesets and the peer groups.
 
     Memory: O(pods + label sets x their groups + rules). Every method says what it costs beyond the objects it
-    is given.
+    is given. `mode` is that of policies which neither say it themselves nor by their namespace.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mode: Mode = Mode.ENFORCE) -> None:
+        self.mode = mode
         self.inventory = Inventory()
         self.rulesets: dict[RulesetId, PolicyRuleset] = {}
         self._policies: dict[PodKey, NetworkPolicy] = {}
@@ -60,7 +70,7 @@ class Resolver:
 
         O(label sets x selectors that could match them, + members).
         """
-        resolver = cls()
+        resolver = cls(cluster.mode)
         resolver._recording = False  # all of it is new: a list of it would only cost memory
         for node in cluster.nodes:
             resolver.put_node(node)
@@ -167,11 +177,12 @@ class Resolver:
     # Namespaces
 
     def put_namespace(self, namespace: Namespace) -> None:
-        """Add or relabel a namespace (rules 2.17, 2.58).
+        """Add or relabel a namespace (rules 2.17, 2.58), or change its mode.
 
-        O(its label sets x groups of the selectors that changed their mind).
+        O(its label sets x groups of the selectors that changed their mind), + pods of its policies.
         """
         entry = self.inventory.namespace(namespace.name)
+        self._set_mode(entry, namespace.mode)
         if entry.labels is None:
             entry.labels = dict(namespace.labels)
             for label_set in entry.label_sets.values():
@@ -188,12 +199,25 @@ class Resolver:
         entry = self.inventory.namespaces.get(name)
         if entry is None or entry.labels is None:
             return
+        self._set_mode(entry, None)
         self._set_selectors(entry, {})
         for label_set in entry.label_sets.values():
             for group in list(label_set.groups):
                 self._leave(group, label_set)
         entry.labels = None
         self._forget_if_unused(entry)
+
+    def _set_mode(self, entry: NamespaceEntry, mode: Mode | None) -> None:
+        """What the namespace says counts for those of its policies that say nothing."""
+        before, entry.mode = entry.mode, mode
+        if before is mode:
+            return
+        self._touch_quarantined(entry)
+        if (before or self.mode) is (mode or self.mode):
+            return
+        for label_set in entry.label_sets.values():
+            if any(policy.mode is None for policy in label_set.policies.values()):
+                self._touch(label_set.pods.values())
 
     def _set_selectors(self, entry: NamespaceEntry, selectors: dict[NamespaceSelectorEntry, None]) -> None:
         old = entry.selectors
@@ -232,7 +256,7 @@ class Resolver:
         """
         old = self._policies.get(policy.key)
         if old is not None and _same_meaning(old, policy):
-            if (old.uid, old.generation) != (policy.uid, policy.generation):
+            if _edition(old) != _edition(policy):
                 self._renew(policy)
             return
         rulesets = rulesets_of(policy)
@@ -245,6 +269,7 @@ class Resolver:
             self.rulesets[ruleset.id] = ruleset
             self._changes.rulesets.add(ruleset.id)
         namespace = self.inventory.namespace(policy.namespace)
+        self._note_mode(namespace, policy, present=True)
         namespace.policies.add(policy.pod_selector, policy.key)
         for label_set in namespace.label_sets.values():
             if policy.pod_selector.matches(label_set.labels):
@@ -252,16 +277,38 @@ class Resolver:
                 self._touch(label_set.pods.values())
 
     def _renew(self, policy: NetworkPolicy) -> None:
-        """The same rules under another generation: nothing is resolved anew, only told."""
+        """The same rules in another edition or another mode: nothing is resolved anew, only told."""
         self._policies[policy.key] = policy
-        for label_set in self.inventory.namespace(policy.namespace).label_sets.values():
+        namespace = self.inventory.namespace(policy.namespace)
+        self._note_mode(namespace, policy, present=True)
+        for label_set in namespace.label_sets.values():
             if policy.key in label_set.policies:
                 label_set.policies[policy.key] = policy
                 self._touch(label_set.pods.values())
 
+    def _note_mode(self, entry: NamespaceEntry, policy: NetworkPolicy, *, present: bool) -> None:
+        """A quarantined pod cares whether some policy of its namespace says that it is enforced."""
+        had = bool(entry.enforcing)
+        if present and policy.mode is Mode.ENFORCE:
+            entry.enforcing.add(policy.key)
+        else:
+            entry.enforcing.discard(policy.key)
+        if had is not bool(entry.enforcing):
+            self._touch_quarantined(entry)
+
+    def _touch_quarantined(self, entry: NamespaceEntry) -> None:
+        """O(quarantined pods), where their isolation depends on modes at all."""
+        if self.mode is Mode.AUDIT:
+            self._touch([live for live in self.inventory.quarantined.values() if live.key[0] == entry.name])
+
     def policy(self, key: PodKey) -> NetworkPolicy | None:
         """The policy of a namespace and name, if there is one."""
         return self._policies.get(key)
+
+    def mode_of(self, policy: NetworkPolicy) -> Mode:
+        """The mode a policy is in: its own word, its namespace's, that of the cluster."""
+        entry = self.inventory.namespaces.get(policy.namespace)
+        return policy.mode or (entry.mode if entry is not None else None) or self.mode
 
     def policies(self) -> Iterable[NetworkPolicy]:
         """Every policy, in no order."""
@@ -280,6 +327,7 @@ class Resolver:
         del self._policies[policy.key]
         namespace = self.inventory.namespaces[policy.namespace]
         namespace.policies.remove(policy.pod_selector, policy.key)
+        self._note_mode(namespace, policy, present=False)
         for label_set in namespace.label_sets.values():
             if label_set.policies.pop(policy.key, None) is not None:
                 self._touch(label_set.pods.values())
@@ -430,26 +478,49 @@ class Resolver:
         refs = sorted({ref for ruleset in rulesets.values() for ref in groups_of(ruleset)}, key=_order)
         return NodeView(
             node=node,
-            pods=tuple(pod for pod in pods if pod.isolated or pod.rulesets),
+            pods=tuple(pod for pod in pods if pod.isolated or pod.audited or pod.rulesets),
             rulesets=rulesets,
             groups={ref: frozenset() for ref in refs if isinstance(ref, PodGroup)},
             named_ports={ref: frozenset() for ref in refs if isinstance(ref, NamedPortGroup)},
             known=tuple(sorted({address for pod in pods for address in pod.ips})),
             pod_cidrs=self._nodes[node].pod_cidrs if node in self._nodes else (),
+            mode=self.mode,
         )
 
     def _local_pod(self, live: LivePod) -> LocalPod:
         namespace, name = live.key
         if live.label_set is None:
-            return LocalPod(namespace, name, live.ips, isolated=BOTH)
-        policies = live.label_set.policies.values()
-        ids = sorted(
-            ruleset_id(policy, direction) for policy in policies for direction in set(policy.directions)
-        )
-        isolated = {ruleset.direction for ruleset in ids}
+            if self.is_shut(namespace):
+                return LocalPod(namespace, name, live.ips, isolated=BOTH)
+            return LocalPod(namespace, name, live.ips, audited=BOTH)
+        mode = live.label_set.namespace.mode or self.mode
+        enforced: set[RulesetId] = set()
+        audited: set[RulesetId] = set()
+        for policy in live.label_set.policies.values():
+            ids = {ruleset_id(policy, direction) for direction in policy.directions}
+            (audited if (policy.mode or mode) is Mode.AUDIT else enforced).update(ids)
+        isolated = {ruleset.direction for ruleset in enforced}
+        audited = {ruleset for ruleset in audited if ruleset.direction not in isolated}
+        rulesets = sorted(enforced | audited)
         return LocalPod(
-            namespace, name, live.ips, tuple(sorted(isolated)), tuple(ids), self._named_ports(live, ids)
-        )  # fmt: skip
+            namespace,
+            name,
+            live.ips,
+            tuple(sorted(isolated)),
+            tuple(rulesets),
+            self._named_ports(live, rulesets),
+            tuple(sorted({ruleset.direction for ruleset in audited})),
+        )
+
+    def is_shut(self, namespace: str) -> bool:
+        """Whether quarantined pods of a namespace are isolated, as nobody knows what policies select them.
+
+        Only in a cluster of which all is in audit mode they are not, unless one of theirs may be enforced.
+        """
+        if self.mode is Mode.ENFORCE:
+            return True
+        entry = self.inventory.namespaces.get(namespace)
+        return entry is not None and (entry.mode is Mode.ENFORCE or bool(entry.enforcing))
 
     def _named_ports(self, live: LivePod, ids: Iterable[RulesetId]) -> tuple[ContainerPort, ...]:
         """The ports of a pod that its ingress rules name (rule 2.34).
@@ -492,6 +563,11 @@ def _same_meaning(old: NetworkPolicy, new: NetworkPolicy) -> bool:
     return (old.pod_selector, set(old.directions), old.ingress, old.egress) == (
         new.pod_selector, set(new.directions), new.ingress, new.egress
     )  # fmt: skip
+
+
+def _edition(policy: NetworkPolicy) -> object:
+    """What else is told of a policy. Its annotations have no generation: the mode may change alone."""
+    return policy.uid, policy.generation, policy.mode, policy.findings
 
 
 def _order(ref: GroupRef) -> tuple[bool, PodGroup, str, int]:

@@ -105,9 +105,9 @@ class Rows:
                 self._by_owners[owners].append(kind)
 
     def _subject_row(self, pod: Pod, direction: Direction) -> Row:
-        if pod.quarantined:
+        if self._evaluator.is_shut(pod):
             return {}
-        policies = self._evaluator.applying(pod, direction)
+        policies = self._evaluator.enforced(pod, direction)
         if not policies:
             return None  # rule 2.6
         key = (direction, tuple((policy.key, _own_ports(policy, direction, pod)) for policy in policies))

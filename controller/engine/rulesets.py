@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from controller.engine.identity import digest
 from controller.engine.tiers import Action, Tier
 from controller.objects.addresses import Cidr
-from controller.objects.kinds import ContainerPort, Direction, IPBlock, Protocol
+from controller.objects.kinds import ContainerPort, Direction, IPBlock, Mode, Protocol
 from controller.objects.labels import LabelSelector
 
 
@@ -149,7 +149,8 @@ class LocalPod(Struct, frozen=True, order=True):
 class NodeView(Struct, frozen=True):
     """All that a node enforces.
 
-    Only pods that some policy concerns are listed; `known` holds every live local address.
+    Only pods that some policy concerns are listed; `known` holds every live local address. `mode` is that of
+    policies which do not say it, and decides nothing here any more: it is passed on to be shown.
     """
 
     node: str
@@ -159,3 +160,4 @@ class NodeView(Struct, frozen=True):
     named_ports: Mapping[NamedPortGroup, frozenset[Endpoint]] = field(default_factory=dict)
     known: tuple[str, ...] = ()
     pod_cidrs: tuple[Cidr, ...] = ()
+    mode: Mode = Mode.ENFORCE

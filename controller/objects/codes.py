@@ -152,6 +152,12 @@ _METADATA = {
         "that is not a text. Unquoted `true`, `yes`, `y` and `8080` are not texts in YAML.",
         'Quote it: `enabled: "true"`.',
     ),
+    "invalid-mode": Explanation(
+        "Mode that does not exist",
+        "The annotation podgate.dev/mode of a policy or namespace is neither `audit` nor `enforce`. It "
+        "counts as `enforce`: a trial is never what a typing mistake leaves behind.",
+        "Write `podgate.dev/mode: audit`, or remove it to enforce.",
+    ),
     "wrong-type": Explanation(
         "Value of the wrong type",
         "A field holds a list, mapping, text, number or boolean where Kubernetes wants another. The part "

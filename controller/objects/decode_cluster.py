@@ -24,6 +24,7 @@ from controller.objects.decode_metadata import (
 from controller.objects.findings import Finding, Source
 from controller.objects.kinds import ContainerPort, Namespace, Node, Pod, Protocol
 from controller.objects.labels import NAME_LABEL
+from controller.objects.mode import read_mode
 from controller.objects.names import (
     dns_label_problem,
     dns_subdomain_problem,
@@ -181,10 +182,9 @@ def decode_namespace(data: Mapping[str, Any], source: Source = _NOWHERE) -> Name
     if not readable:
         message = "cannot be read in full: every pod of the namespace is isolated and a peer of nobody"
         report.error("quarantined", "metadata.labels", message, "mend the labels")
-    labels = _labels_of(data) | {NAME_LABEL: identity.name}
-    return NamespaceReading(
-        Namespace(name=identity.name, labels=labels, source=source), readable, report.findings
-    )
+    labels, mode = _labels_of(data) | {NAME_LABEL: identity.name}, read_mode(data, report)
+    namespace = Namespace(name=identity.name, labels=labels, mode=mode, source=source)
+    return NamespaceReading(namespace, readable, report.findings)
 
 
 def decode_node(data: Mapping[str, Any], source: Source = _NOWHERE) -> NodeReading:

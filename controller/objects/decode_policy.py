@@ -15,6 +15,7 @@ from controller.objects.decode_selector import SelectorReading, decode_selector
 from controller.objects.findings import Source
 from controller.objects.kinds import Direction, NetworkPolicy, PolicyRule
 from controller.objects.labels import EVERYTHING
+from controller.objects.mode import read_mode
 from controller.objects.names import shown, shown_key, shown_text, type_name
 from controller.objects.report import Report
 from controller.objects.unknown_fields import (
@@ -48,6 +49,7 @@ def decode_policy(
     report = Report(f"NetworkPolicy {identity}", source, line_of)
     _check_version(data.get("apiVersion"), report)
     check_metadata(data, report)
+    mode = read_mode(data, report)
     _check_home(data, report)
     misplaced = _check_fields(data, report)
     spec = data.get("spec")
@@ -72,6 +74,7 @@ def decode_policy(
         directions=directions,
         ingress=rules[Direction.INGRESS],
         egress=rules[Direction.EGRESS],
+        mode=mode,
         uid=_uid(data),
         generation=_generation(data),
         source=source,

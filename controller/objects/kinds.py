@@ -22,6 +22,13 @@ class Direction(StrEnum):
     EGRESS = "Egress"
 
 
+class Mode(StrEnum):
+    """Whether a policy drops what it does not allow, or only counts it."""
+
+    ENFORCE = "enforce"
+    AUDIT = "audit"
+
+
 class Protocol(IntEnum):
     """The transports a policy can name (rule 2.38), by their IP protocol number."""
 
@@ -72,7 +79,8 @@ class PolicyRule(Struct, frozen=True):
 class NetworkPolicy(Struct, frozen=True, kw_only=True):
     """A `networking.k8s.io/v1` NetworkPolicy after defaulting (rules 2.1 to 2.5).
 
-    `directions` is the defaulted `policyTypes`. `lines` maps field paths to line numbers of `source.file`
+    `directions` is the defaulted `policyTypes`; `mode` is what its own annotation says, None where it says
+    nothing. `lines` maps field paths to line numbers of `source.file`
     where the policy came from a YAML file. `findings` is why parts of it match nothing.
     """
 
@@ -82,6 +90,7 @@ class NetworkPolicy(Struct, frozen=True, kw_only=True):
     directions: tuple[Direction, ...] = (Direction.INGRESS,)
     ingress: tuple[PolicyRule, ...] = ()
     egress: tuple[PolicyRule, ...] = ()
+    mode: Mode | None = None
     uid: str = ""
     generation: int = 0
     source: Source = Source()
@@ -156,10 +165,14 @@ class Pod(Struct, frozen=True, kw_only=True):
 
 
 class Namespace(Struct, frozen=True, kw_only=True):
-    """A namespace; `labels` already hold `kubernetes.io/metadata.name` (rule 2.17)."""
+    """A namespace; `labels` already hold `kubernetes.io/metadata.name` (rule 2.17).
+
+    `mode` is that of its policies which say nothing themselves; None where the namespace says nothing either.
+    """
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode | None = None
     source: Source = Source()
 
 
@@ -195,12 +208,13 @@ class Cluster(Struct, frozen=True, kw_only=True):
     """Everything that was read, sorted by name, each object once. The input of the engine.
 
     Every namespace that an object lives in is present (created with its metadata.name label when no file
-    defines it).
+    defines it). `mode` is that of policies which neither say it themselves nor by their namespace.
     """
 
     namespaces: tuple[Namespace, ...] = ()
     pods: tuple[Pod, ...] = ()
     policies: tuple[NetworkPolicy, ...] = ()
     nodes: tuple[Node, ...] = ()
+    mode: Mode = Mode.ENFORCE
     services: tuple[Service, ...] = ()
     """Only `explain` asks for them: policies do not see Services."""

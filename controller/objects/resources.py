@@ -123,7 +123,10 @@ class Ruleset(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class NodePod(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """A pod of the node that a policy concerns: isolated in these directions, judged by these rulesets."""
+    """A pod of the node that a policy concerns: isolated in these directions, judged by these rulesets.
+
+    In `audited` directions only policies in audit mode select it: what they would deny passes, counted.
+    """
 
     namespace: str
     name: str
@@ -131,6 +134,7 @@ class NodePod(Struct, frozen=True, rename="camel", omit_defaults=True):
     isolated: tuple[str, ...] = ()
     rulesets: tuple[str, ...] = ()
     named_ports: tuple[PodPort, ...] = ()
+    audited: tuple[str, ...] = ()
 
 
 class NodePolicySpec(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -138,6 +142,7 @@ class NodePolicySpec(Struct, frozen=True, rename="camel", omit_defaults=True):
 
     `addresses` are those of every live pod of the node, isolated or not. `requires` lists features without
     which this cannot be enforced as meant: an agent that does not know one keeps what it has and says so.
+    `mode` is that of policies which do not say it: it decides nothing here, and is for who looks.
     """
 
     digest: str
@@ -148,6 +153,7 @@ class NodePolicySpec(Struct, frozen=True, rename="camel", omit_defaults=True):
     addresses: tuple[str, ...] = ()
     pod_cidrs: tuple[str, ...] = msgspec.field(default=(), name="podCIDRs")
     requires: tuple[str, ...] = ()
+    mode: str = "enforce"
 
 
 class ConditionType(StrEnum):

@@ -27,7 +27,8 @@ from controller.objects.decode_cluster import (
 )
 from controller.objects.decode_policy import decode_policy
 from controller.objects.findings import Finding, Severity
-from controller.objects.kinds import NetworkPolicy, Pod
+from controller.objects.kinds import Mode, NetworkPolicy, Pod
+from controller.objects.mode import INVALID_MODE
 from controller.objects.wire import WirePod
 from controller.operator.held import is_newer
 from controller.telemetry.logs import logger
@@ -125,8 +126,14 @@ class Intake:
     `changed` is called after each event that changed a result, with the time of day it came at.
     """
 
-    def __init__(self, changed: Callable[[Changes, float], None], *, remembered: int = _REMEMBERED) -> None:
-        self.resolver = Resolver()
+    def __init__(
+        self,
+        changed: Callable[[Changes, float], None],
+        *,
+        mode: Mode = Mode.ENFORCE,
+        remembered: int = _REMEMBERED,
+    ) -> None:
+        self.resolver = Resolver(mode)
         self.known: dict[Source, dict[Key, Known]] = {source: {} for source in Source}
         self.quarantined: dict[PodKey, Quarantine] = {}
         """The pods of which something could not be read."""
@@ -271,7 +278,7 @@ class Intake:
 
 def _report(findings: Iterable[Finding]) -> None:
     for finding in findings:
-        if finding.severity is Severity.ERROR:
+        if finding.severity is Severity.ERROR or finding.code == INVALID_MODE:
             _log.warning(
                 finding.message,
                 object=finding.object,

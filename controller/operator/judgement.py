@@ -16,7 +16,8 @@ from controller.engine.rulesets import RulesetRule
 from controller.engine.translate import named_port_groups, ruleset_id
 from controller.objects.decode_cluster import bare_namespace
 from controller.objects.findings import Finding, Severity
-from controller.objects.kinds import Cluster, Direction, NetworkPolicy, Pod
+from controller.objects.kinds import Cluster, Direction, Mode, NetworkPolicy, Pod
+from controller.objects.mode import INVALID_MODE
 from controller.operator.notices import Notice, Reason, Subject, Topic, notice
 
 PARTS_MAX = 5
@@ -42,21 +43,26 @@ def judge_policy(resolver: Resolver, policy: NetworkPolicy) -> tuple[Notice, ...
     return tuple(found)
 
 
-def judge_pod(subject: Subject, findings: Iterable[Finding]) -> tuple[Notice, ...]:
-    """Why a pod is quarantined."""
+def judge_pod(subject: Subject, findings: Iterable[Finding], *, is_shut: bool = True) -> tuple[Notice, ...]:
+    """Why a pod is quarantined. `is_shut`: isolated for it, and not only audited."""
     errors = (each for each in findings if each.severity is Severity.ERROR and each.code != "quarantined")
     parts = "; ".join(_text(each) for each in islice(errors, PARTS_MAX))
-    note = f"isolated in both directions and a peer of nobody, because it cannot be read in full: {parts}"
+    what = "isolated in both directions" if is_shut else "audited in both directions"
+    note = f"{what} and a peer of nobody, because it cannot be read in full: {parts}"
     return (notice(Topic(subject, Reason.QUARANTINED), note, "Isolate"),)
 
 
-def enforced(policy: NetworkPolicy, nodes: int) -> Notice:
-    """A policy is in force everywhere."""
-    text = f"enforced on {nodes} node{'' if nodes == 1 else 's'}"
+def enforced(policy: NetworkPolicy, nodes: int, mode: Mode = Mode.ENFORCE) -> Notice:
+    """A policy is in force everywhere; in audit mode: is counted with."""
+    audits = mode is Mode.AUDIT
+    text = f"{'audited' if audits else 'enforced'} on {nodes} node{'' if nodes == 1 else 's'}"
     if policy.generation:
         text += f" (generation {policy.generation})"
-    topic = Topic(policy_subject(policy), Reason.ENFORCED, str(policy.generation))
-    return notice(topic, text, "Enforce", is_warning=False)
+    if audits:
+        text += "; nothing is dropped"
+    reason = Reason.AUDITED if audits else Reason.ENFORCED
+    topic = Topic(policy_subject(policy), reason, str(policy.generation))
+    return notice(topic, text, "Audit" if audits else "Enforce", is_warning=False)
 
 
 def nodes_of(resolver: Resolver, policy: NetworkPolicy) -> set[str]:
@@ -74,7 +80,7 @@ def nodes_of(resolver: Resolver, policy: NetworkPolicy) -> set[str]:
 
 
 def _invalid_parts(subject: Subject, findings: Iterable[Finding]) -> Iterator[Notice]:
-    errors = [each for each in findings if each.severity is Severity.ERROR]
+    errors = [each for each in findings if each.severity is Severity.ERROR or each.code == INVALID_MODE]
     for each in errors[:PARTS_MAX]:
         topic = Topic(subject, Reason.INVALID_PART, f"{each.code} {each.path}")
         yield notice(topic, _text(each), "Quarantine")

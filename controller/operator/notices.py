@@ -21,12 +21,13 @@ class Reason(StrEnum):
     INVALID_PART = "InvalidPart"
     NAMED_PORT_UNRESOLVED = "NamedPortUnresolved"
     ENFORCED = "Enforced"
+    AUDITED = "Audited"
     QUARANTINED = "Quarantined"
 
     @property
     def is_once(self) -> bool:
         """Whether it comes about, and is not something that is so for a while."""
-        return self is Reason.ENFORCED
+        return self in {Reason.ENFORCED, Reason.AUDITED}
 
 
 class Subject(Struct, frozen=True, order=True):

@@ -23,7 +23,7 @@ from controller.kube.lease import LeaderElector, LeaseTiming, own_identity
 from controller.kube.ratelimit import WriteGate
 from controller.kube.reflector import Reflector
 from controller.kube.resource import PODS
-from controller.objects.kinds import Pod
+from controller.objects.kinds import Mode, Pod
 from controller.objects.wire import WirePod
 from controller.operator.census import INTERVAL, Census
 from controller.operator.freshness import catch_up
@@ -46,10 +46,14 @@ _LOOK = 0.05
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """How an operator runs. `grace` and `census_interval` are in seconds; `qps` are writes a second."""
+    """How an operator runs. `grace` and `census_interval` are in seconds; `qps` are writes a second.
+
+    `mode` is that of policies which neither say it themselves nor by their namespace.
+    """
 
     connection: Connection
     namespace: str = "podgate-system"
+    mode: Mode = Mode.ENFORCE
     qps: float = 250.0
     in_flight: int = 50
     leader_elect: bool = True
@@ -74,7 +78,7 @@ class Operator:
 
     def __init__(self, options: Options) -> None:
         self.metrics = Metrics()
-        self.intake = Intake(self._changed)
+        self.intake = Intake(self._changed, mode=options.mode)
         self.health_address = ""
         """Where health is served, once it is."""
         self._options = options
@@ -124,7 +128,12 @@ class Operator:
             )
             self.health_address = await health.start()
             stack.push_async_callback(health.close)
-            _log.info("started", server=options.connection.server, health=self.health_address)
+            _log.info(
+                "started",
+                server=options.connection.server,
+                health=self.health_address,
+                mode=options.mode.value,
+            )
             kopf.start()
             stack.push_async_callback(kopf.stop)
             await self._until_stopped(pods, census, lease_client)

@@ -17,7 +17,7 @@ from controller.engine.changes import Changes, PodKey
 from controller.kube.client import ApiClient
 from controller.kube.errors import AlreadyExists, KubeError, NotFound
 from controller.kube.resource import Resource
-from controller.objects.kinds import NetworkPolicy
+from controller.objects.kinds import Mode, NetworkPolicy
 from controller.operator.event_log import Due, EventLog
 from controller.operator.intake import Intake, Key
 from controller.operator.judgement import enforced, judge_pod, judge_policy, nodes_of, policy_subject
@@ -34,6 +34,9 @@ _PATIENCE = 60.0
 """The longest time between two looks at whether a policy is enforced."""
 
 _INSTANCE_MAX = 128
+
+_Edition = tuple[str, int, Mode]
+"""uid, generation and mode of a policy: of each, that it is in force everywhere is told once."""
 
 Waiting = TypeVar("Waiting", str, PodKey)
 
@@ -76,14 +79,14 @@ class Reporter:
         self._pods: dict[PodKey, float] = {}
         self._awaited: dict[Key, _Awaited] = {}
         self._pods_told: dict[PodKey, Subject] = {}
-        self._generations: dict[Key, tuple[str, int]] = {}
+        self._editions: dict[Key, _Edition] = {}
 
     def begin(self) -> None:
         """What is there at the start is looked at once; that it is enforced was told by an earlier leader."""
         now = time.monotonic()
         for policy in self._intake.resolver.policies():
             self._namespaces[policy.namespace] = now
-            self._generations[policy.key] = (policy.uid, policy.generation)
+            self._editions[policy.key] = self._edition(policy)
         for key in self._intake.quarantined:
             self._pods[key] = now
 
@@ -135,9 +138,9 @@ class Reporter:
     def _forget_absent(self, policies: Mapping[str, Iterable[NetworkPolicy]]) -> None:
         """Those of these namespaces that are gone, or are others under the same name now. O(all policies)."""
         uids = {policy.key: policy.uid for found in policies.values() for policy in found}
-        for key, (uid, _) in list(self._generations.items()):
+        for key, (uid, _, _) in list(self._editions.items()):
             if key[0] in policies and uids.get(key) != uid:
-                del self._generations[key]
+                del self._editions[key]
                 self._awaited.pop(key, None)
                 self.log.forget(Subject("networking.k8s.io/v1", "NetworkPolicy", *key, uid))
 
@@ -148,10 +151,13 @@ class Reporter:
             _log.exception("cannot judge a policy; please report it", policy="/".join(policy.key))
             notices = ()
         self.log.state(policy_subject(policy), notices, now)
-        version = (policy.uid, policy.generation)
-        if self._generations.get(policy.key) != version:
-            self._generations[policy.key] = version
+        edition = self._edition(policy)
+        if self._editions.get(policy.key) != edition:
+            self._editions[policy.key] = edition
             self._awaited[policy.key] = _Awaited(now, self._timing.look)
+
+    def _edition(self, policy: NetworkPolicy) -> _Edition:
+        return policy.uid, policy.generation, self._intake.resolver.mode_of(policy)
 
     def _look_at_pod(self, key: PodKey, now: float) -> None:
         found = self._intake.quarantined.get(key)
@@ -161,7 +167,9 @@ class Reporter:
                 self.log.forget(subject)
             return
         self._pods_told[key] = subject = Subject("v1", "Pod", *key, found.uid)
-        self.log.state(subject, judge_pod(subject, found.findings), now)
+        self.log.state(
+            subject, judge_pod(subject, found.findings, is_shut=self._intake.resolver.is_shut(key[0])), now
+        )
 
     def _look_at_enforcement(self, key: Key, awaited: _Awaited, now: float) -> None:
         """Whether every node with pods of a policy enforces what stands, and that is the newest."""
@@ -172,7 +180,7 @@ class Reporter:
         nodes = nodes_of(self._intake.resolver, policy)
         if nodes and all(map(self._is_enforced, nodes)):
             del self._awaited[key]
-            self.log.happened(enforced(policy, len(nodes)))
+            self.log.happened(enforced(policy, len(nodes), self._intake.resolver.mode_of(policy)))
             return
         awaited.look_at = now + awaited.pause
         awaited.pause = min(_PATIENCE, 2 * awaited.pause)

@@ -11,6 +11,7 @@ from controller.objects.kinds import (
     ContainerPort,
     Direction,
     IPBlock,
+    Mode,
     Namespace,
     NetworkPolicy,
     Node,
@@ -31,6 +32,7 @@ NAMES = ("http", "dns", "metrics")
 OUTSIDE = ("192.0.2.1", "10.0.9.9", "2001:db8::1", "fd00::9:9")
 
 protocols = st.sampled_from(list(Protocol))
+modes = st.sampled_from([None, None, None, Mode.AUDIT, Mode.AUDIT, Mode.ENFORCE])
 labels = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(VALUES), max_size=2)
 
 
@@ -133,6 +135,7 @@ def policies(draw: st.DrawFn, name: str) -> NetworkPolicy:
         ),
         ingress=tuple(draw(rules(place)) for place in range(draw(rule_counts))),
         egress=tuple(draw(rules(place)) for place in range(draw(rule_counts))),
+        mode=draw(modes),
     )
 
 
@@ -173,7 +176,7 @@ def node_ips(node: str) -> tuple[str, str]:
 @st.composite
 def namespaces(draw: st.DrawFn, name: str) -> Namespace:
     found = {**draw(labels), "kubernetes.io/metadata.name": name}
-    return Namespace(name=name, labels=found)
+    return Namespace(name=name, labels=found, mode=draw(modes))
 
 
 @st.composite
@@ -188,6 +191,7 @@ def clusters(draw: st.DrawFn, max_pods: int = 6, max_policies: int = 4) -> Clust
             Node(name=name, ips=node_ips(name), pod_cidrs=(parse_cidr(f"10.0.{NODES.index(name)}.0/24"),))
             for name in NODES
         ),
+        mode=draw(st.sampled_from([Mode.ENFORCE, Mode.ENFORCE, Mode.AUDIT])),
     )
 
 

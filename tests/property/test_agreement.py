@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.dataplane.names import AUDIT
 from controller.dataplane.settings import Settings
-from controller.dataplane.walk import Network
+from controller.dataplane.walk import Network, Walk
 from controller.engine.endpoints import Endpoint
-from controller.engine.evaluate import Evaluator
+from controller.engine.evaluate import Evaluator, Reason
 from controller.engine.resolve import Resolver
 from controller.objects.kinds import Cluster, Protocol
 from tests.property.clusters import PORTS, addresses_of_interest, clusters
@@ -61,5 +62,14 @@ def _assert_agreement(
     number, dport = (ICMP[source.family], None) if protocol is None else (int(protocol), port)
     walk = network.walk(source, destination, number, dport)
     assert verdict.allowed == walk.allowed, (str(source), str(destination), protocol, port, verdict, walk)
+    if walk.allowed:
+        audited = Reason.AUDITED in {verdict.egress.reason, verdict.ingress.reason}
+        assert audited == _is_counted(walk), (str(source), str(destination), protocol, port, verdict, walk)
     connections = evaluator.connections(source, destination)
     assert connections.allows(protocol, port) == verdict.allowed, (str(source), str(destination), connections)
+
+
+def _is_counted(walk: Walk) -> bool:
+    """Whether some node counts the packet as one that would be denied."""
+    steps = (step for passage in walk.passages for step in passage.outcome.trace)
+    return any(step.chain == AUDIT and step.rule.comment == "would be denied" for step in steps)

@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from controller.engine.changes import GroupRef, Member
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import NamedPortGroup, NodeView
-from controller.objects.kinds import Cluster, Namespace, NetworkPolicy, Pod
-from tests.property.clusters import NAMESPACES, NODES, namespaces, pods, policies
+from controller.objects.kinds import Cluster, Mode, Namespace, NetworkPolicy, Pod
+from tests.property.clusters import NAMESPACES, NODES, modes, namespaces, pods, policies
 
 POD_NAMES = ("a", "b", "c", "d")
 POLICY_NAMES = ("p", "q", "r")
@@ -19,8 +20,10 @@ Objects = dict[tuple[type, str, str], Namespace | Pod | NetworkPolicy]
 
 @st.composite
 def changes(draw: st.DrawFn) -> Callable[[Resolver, Objects], None]:
-    """One event: an object appears, changes or goes."""
-    kind = draw(st.sampled_from(["pod", "pod", "pod", "policy", "policy", "namespace"]))
+    """One event: an object appears, changes or goes; of a policy or namespace the mode may change alone."""
+    kind = draw(st.sampled_from(["pod", "pod", "pod", "policy", "policy", "namespace", "mode"]))
+    if kind == "mode":
+        return _change_of_mode(draw(st.integers(0, 9)), draw(modes))
     if kind == "pod":
         pod = draw(pods(draw(st.sampled_from(POD_NAMES))))
         return _change(pod, gone=draw(st.integers(0, 3)) == 3)
@@ -56,12 +59,22 @@ def _change(item: Namespace | Pod | NetworkPolicy, *, gone: bool) -> Callable[[R
     return apply
 
 
-def cluster_of(objects: Objects) -> Cluster:
+def _change_of_mode(which: int, mode: Mode | None) -> Callable[[Resolver, Objects], None]:
+    def apply(resolver: Resolver, objects: Objects) -> None:
+        able = [item for item in objects.values() if not isinstance(item, Pod)]
+        if able:
+            _change(replace(able[which % len(able)], mode=mode), gone=False)(resolver, objects)
+
+    return apply
+
+
+def cluster_of(objects: Objects, mode: Mode = Mode.ENFORCE) -> Cluster:
     found = objects.values()
     return Cluster(
         namespaces=tuple(item for item in found if isinstance(item, Namespace)),
         pods=tuple(item for item in found if isinstance(item, Pod)),
         policies=tuple(item for item in found if isinstance(item, NetworkPolicy)),
+        mode=mode,
     )
 
 
@@ -77,24 +90,24 @@ def membership(resolver: Resolver) -> dict[GroupRef, frozenset[Member]]:
     return found
 
 
-@given(st.lists(changes(), min_size=1, max_size=30))
+@given(st.lists(changes(), min_size=1, max_size=30), st.sampled_from(Mode))
 def test_incremental_resolve_equals_resolve_from_scratch(
-    events: list[Callable[[Resolver, Objects], None]],
+    events: list[Callable[[Resolver, Objects], None]], mode: Mode
 ) -> None:
-    resolver, objects = Resolver(), Objects()
+    resolver, objects = Resolver(mode), Objects()
     for event in events:
         event(resolver, objects)
-    fresh = Resolver.of(cluster_of(objects))
+    fresh = Resolver.of(cluster_of(objects, mode))
     assert views(resolver) == views(fresh)
     assert membership(resolver) == membership(fresh)
     assert set(resolver.inventory.namespaces) >= set(fresh.inventory.namespaces)
 
 
-@given(st.lists(st.lists(changes(), min_size=1, max_size=5), min_size=1, max_size=8))
+@given(st.lists(st.lists(changes(), min_size=1, max_size=5), min_size=1, max_size=8), st.sampled_from(Mode))
 def test_reported_changes_are_the_difference_between_before_and_after(
-    batches: list[list[Callable[[Resolver, Objects], None]]],
+    batches: list[list[Callable[[Resolver, Objects], None]]], mode: Mode
 ) -> None:
-    resolver, objects = Resolver(), Objects()
+    resolver, objects = Resolver(mode), Objects()
     for batch in batches:
         before, seen = membership(resolver), views(resolver)
         for event in batch:

@@ -88,6 +88,7 @@ def test_the_order_of_objects_does_not_change_the_matrix(cluster: Cluster) -> No
         pods=cluster.pods[::-1],
         policies=cluster.policies[::-1],
         nodes=cluster.nodes[::-1],
+        mode=cluster.mode,
     )
     first, second = matrix_of(cluster), matrix_of(turned)
     assert first == second

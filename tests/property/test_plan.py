@@ -14,9 +14,9 @@ from controller.dataplane.settings import Settings
 from controller.dataplane.simulate import Hook, Packet, Simulator, Verdict
 from controller.engine.resolve import Resolver
 from controller.objects.addresses import parse_address
-from controller.objects.kinds import Cluster, Direction, Namespace, NetworkPolicy, Peer, Pod, PolicyRule
+from controller.objects.kinds import Cluster, Direction, Mode, Namespace, NetworkPolicy, Peer, Pod, PolicyRule
 from controller.objects.labels import LabelSelector
-from tests.property.clusters import NODES, OUTSIDE, PORTS, clusters, pods, policies
+from tests.property.clusters import NODES, OUTSIDE, PORTS, clusters, modes, pods, policies
 
 SETTINGS = st.sampled_from(
     [
@@ -30,7 +30,7 @@ SETTINGS = st.sampled_from(
 
 @st.composite
 def successors(draw: st.DrawFn, cluster: Cluster) -> Cluster:
-    """The same cluster after a few changes: mostly pods, as in life."""
+    """The same cluster after a few changes: mostly pods, as in life; or policies that change their mode."""
     found_pods = {pod.name: pod for pod in cluster.pods}
     found_policies = {policy.name: policy for policy in cluster.policies}
     for _ in range(draw(st.integers(1, 3))):
@@ -44,11 +44,14 @@ def successors(draw: st.DrawFn, cluster: Cluster) -> Cluster:
             found_policies.pop(policy.name, None)
             if draw(st.integers(0, 2)):
                 found_policies[policy.name] = policy
+    if draw(st.booleans()):
+        found_policies = {name: replace(each, mode=draw(modes)) for name, each in found_policies.items()}
     return Cluster(
         namespaces=cluster.namespaces,
         pods=tuple(found_pods.values()),
         policies=tuple(found_policies.values()),
         nodes=cluster.nodes,
+        mode=cluster.mode,
     )
 
 
@@ -149,12 +152,21 @@ CROWD_POLICIES = [
 ]
 
 
-@given(crowds(), crowds(), st.booleans(), SETTINGS)
+@given(crowds(), crowds(), st.booleans(), SETTINGS, modes, modes)
 def test_a_plan_is_safe_when_pods_that_know_each_other_come_and_go_at_once(
-    before: Cluster, after: Cluster, same_policies: bool, settings: Settings
+    before: Cluster,
+    after: Cluster,
+    same_policies: bool,
+    settings: Settings,
+    old_mode: Mode | None,
+    new_mode: Mode | None,
 ) -> None:
     if same_policies:
         after = replace(after, policies=before.policies)
+    before, after = (
+        replace(before, mode=old_mode or Mode.ENFORCE),
+        replace(after, mode=new_mode or Mode.ENFORCE),
+    )
     old, new = (compile_family(Resolver.of(each).view(NODES[0]), 4, settings) for each in (before, after))
     assert_safe(old, new, before, after)
 

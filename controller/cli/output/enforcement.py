@@ -5,18 +5,24 @@ from typing import Any
 
 from controller.cli.output.escapes import plain
 from controller.engine.enforcement import NodeState, PolicyState, State
+from controller.objects.kinds import Mode
 
-_HEADS = ("NAMESPACE", "NAME", "PODS", "ENFORCED", "STATE")
+_HEADS = ("NAMESPACE", "NAME", "PODS", "ENFORCED", "STATE", "MODE")
 _NODES_NAMED = 3
 
 
 def state_table(states: Sequence[PolicyState], *, wide: bool = False) -> str:
-    """A row a policy; `wide` adds a row for each node on which it is not in force, with the reason."""
+    """A row a policy; `wide` adds a row for each node on which it is not in force, with the reason.
+
+    The mode is shown with `wide`, and where some policy is in audit mode.
+    """
     if not states:
         return "no NetworkPolicies found\n"
-    rows = [(*_row(each),) for each in states]
-    widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
-    lines = [_line(_HEADS, widths)]
+    modes = wide or any(each.mode is not Mode.ENFORCE for each in states)
+    columns = len(_HEADS) if modes else len(_HEADS) - 1
+    rows = [_row(each)[:columns] for each in states]
+    widths = [max(map(len, column)) for column in zip(_HEADS[:columns], *rows, strict=True)]
+    lines = [_line(_HEADS[:columns], widths)]
     for state, row in zip(states, rows, strict=True):
         lines.append(_line(row, widths))
         if wide:
@@ -34,6 +40,7 @@ def state_json(states: Iterable[PolicyState]) -> dict[str, Any]:
                 "namespace": each.namespace,
                 "name": each.name,
                 "state": each.state.value,
+                "mode": each.mode.value,
                 "pods": each.pods,
                 "nodesEnforced": each.enforced,
                 "nodes": [
@@ -67,7 +74,8 @@ def _late(state: PolicyState) -> list[NodeState]:
 
 def _row(state: PolicyState) -> tuple[str, ...]:
     where = f"{state.enforced}/{len(state.nodes)}"
-    return plain(state.namespace), plain(state.name), str(state.pods), where, state.state.value
+    name = plain(state.namespace), plain(state.name)
+    return *name, str(state.pods), where, state.state.value, state.mode.value
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
