@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+import msgspec
 
 from controller.cli.cluster_options import connection_of, kubeconfig_option
 from controller.cli.failure import CLEAN, ERROR, CommandError
@@ -18,6 +19,7 @@ from controller.cli.output.escapes import plain
 from controller.objects.addresses import AddressError, Cidr, parse_cidr
 from controller.objects.documents import Document
 from controller.objects.findings import Finding, Severity
+from controller.objects.kinds import Mode
 from controller.objects.read import Reading, read
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -63,7 +65,7 @@ kustomize_option = click.option(
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """-R, --pod-cidr, --strict: how manifests are read. The verb adds where from."""
+    """-R, --mode, --pod-cidr, --strict: how manifests are read. The verb adds where from."""
     options = (
         click.option("-R", "--recursive", is_flag=True, help="Also read the folders below."),
         click.option(
@@ -72,6 +74,12 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=_CidrList(),
             default=(),
             help="Where pods without an address get one, if no Node says so. [10.244.0.0/16]",
+        ),
+        click.option(
+            "--mode",
+            type=click.Choice([mode.value for mode in Mode]),
+            help="Of policies without the annotation podgate.dev/mode.  [default: enforce; of cluster: as "
+            "its operator has it]",
         ),
         kubeconfig_option("Of cluster:.  [default: $KUBECONFIG, ~/.kube/config, the pod's account]"),
         click.option("--strict", is_flag=True, help="Fail on any finding about the input, warnings too."),
@@ -97,6 +105,7 @@ def read_manifests(
     pod_cidrs: tuple[Cidr, ...],
     kubeconfig: str,
     strict: bool,
+    mode: str | None = None,
     services: bool = False,
 ) -> Reading:
     """Read, and raise CommandError where nothing was named or --strict finds fault.
@@ -120,7 +129,8 @@ def read_manifests(
     if strict and any(finding.severity is not Severity.INFO for finding in reading.findings):
         report(reading.findings)
         raise CommandError("--strict: the input has findings (above)")
-    return reading
+    found = Mode(mode) if mode is not None else _live_mode(kubeconfig, contexts)
+    return msgspec.structs.replace(reading, cluster=msgspec.structs.replace(reading.cluster, mode=found))
 
 
 def _live(kubeconfig: str, context: str, *, services: bool) -> list[Document]:
@@ -129,6 +139,19 @@ def _live(kubeconfig: str, context: str, *, services: bool) -> list[Document]:
 
     connection = connection_of(os.environ, kubeconfig=kubeconfig, context=context)
     return live.ask(connection, live.documents_and_services if services else live.documents)
+
+
+def _live_mode(kubeconfig: str, contexts: Sequence[str]) -> Mode:
+    """The mode of a cluster's operator; enforce without a cluster, and of several that differ."""
+    if not contexts:
+        return Mode.ENFORCE
+    from controller.cli import live  # noqa: PLC0415 - as above
+
+    modes = {
+        live.ask(connection_of(os.environ, kubeconfig=kubeconfig, context=each), live.operator_mode)
+        for each in contexts
+    }
+    return modes.pop() if len(modes) == 1 else Mode.ENFORCE
 
 
 def report(findings: Sequence[Finding]) -> None:

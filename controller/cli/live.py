@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from controller.cli.failure import CommandError
+from controller.engine.node_policies import published_mode
 from controller.kube.client import ApiClient
 from controller.kube.connection import Connection
 from controller.kube.errors import Forbidden, KubeError, NotFound
@@ -22,6 +23,7 @@ from controller.kube.resource import (
     Selection,
 )
 from controller.objects.documents import Document
+from controller.objects.kinds import Mode
 from controller.objects.resources import NodePolicy
 
 T = TypeVar("T")
@@ -66,6 +68,21 @@ async def documents_and_services(client: ApiClient) -> list[Document]:
     except Forbidden as error:
         click.echo(f"note: Services are not known: {error}", err=True)
         return found
+
+
+async def operator_mode(client: ApiClient) -> Mode:
+    """The mode of policies that do not say it, as the operator wrote it last; enforce without podgate.
+
+    Who may not read NodePolicies is told what is assumed.
+    """
+    try:
+        first = await client.page(NODE_POLICIES, NodePolicy, limit=1)
+    except NotFound:
+        return Mode.ENFORCE
+    except Forbidden as error:
+        click.echo(f"note: taken to be in mode enforce; with --mode audit it would not be: {error}", err=True)
+        return Mode.ENFORCE
+    return published_mode(first.items or ())
 
 
 async def node_policies(client: ApiClient, names: set[str] | None = None) -> list[NodePolicy]:

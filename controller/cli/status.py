@@ -4,12 +4,14 @@ import json
 import os
 
 import click
+from msgspec.structs import replace
 
 from controller.cli import live
 from controller.cli.cluster_options import cluster_options, connection_of
 from controller.cli.failure import CLEAN, FOUND, CommandError
 from controller.cli.output.enforcement import state_json, state_table
 from controller.engine.enforcement import PolicyState, State, enforcement_of
+from controller.engine.node_policies import published_mode
 from controller.engine.resolve import Resolver
 from controller.kube.client import ApiClient
 from controller.objects.assembly import observed_cluster
@@ -31,7 +33,8 @@ def command(names: tuple[str, ...], namespace: str, output: str, kubeconfig: str
     """Say for every NetworkPolicy on how many of its nodes it is in force.
 
     A policy is in force on a node when its agent has reported that the kernel holds this very version of it,
-    for every pod there that it selects.
+    for every pod there that it selects. In audit mode (column MODE) it counts what it would drop, and drops
+    nothing; PODS are those that no other policy is enforced for.
 
     \b
     Examples:
@@ -74,4 +77,7 @@ async def read_states(
         raise CommandError(f"no NetworkPolicy {missing[0]}{where}")
     concerned = {node for node in resolver.nodes() if node and resolver.share(node).pods}
     told = await live.node_policies(client, concerned if namespace else None)
+    mode = published_mode(told)
+    if mode is not resolver.mode:
+        resolver = Resolver.of(replace(assembly.cluster, mode=mode))
     return enforcement_of(resolver, policies, told)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from controller.cli import live
 from controller.cli.failure import CommandError
 from controller.cli.output.escapes import plain
+from controller.engine.node_policies import published_mode
 from controller.engine.published import Fault, Published, compare, node_object, slice_object
 from controller.engine.reports import NodeReport, agents_of, reports_of
 from controller.engine.resolve import Resolver
@@ -60,8 +61,9 @@ class _Named(Struct, frozen=True):
 async def verify_cluster(client: ApiClient, only: frozenset[str]) -> Verified:
     """Compare once. Raises CommandError where podgate is not installed, or a node of `only` is not there."""
     documents = await live.documents(client)
-    resolver = Resolver.of(observed_cluster(documents).cluster)
     found = await read_published(client)
+    cluster = observed_cluster(documents).cluster
+    resolver = Resolver.of(msgspec.structs.replace(cluster, mode=published_mode(found.node_policies)))
     policies = [each for each in found.node_policies if not only or each.metadata.name in only]
     unknown = only - {*resolver.nodes(), *(each.metadata.name for each in policies)}
     if unknown:

@@ -10,8 +10,10 @@ import msgspec
 
 from controller.engine.enforcement import State, enforcement_of
 from controller.engine.evaluate import Evaluator
+from controller.engine.node_policies import published_mode
 from controller.engine.resolve import Resolver
 from controller.kube.client import ApiClient
+from controller.kube.errors import NotFound
 from controller.kube.resource import NAMESPACES, NETWORK_POLICIES, NODE_POLICIES, NODES, PODS, Resource
 from controller.lab.pairs import PairProbe
 from controller.lab.probing import Outcome
@@ -23,7 +25,8 @@ from controller.objects.resources import NodePolicy
 
 async def evaluator_of(client: ApiClient) -> Evaluator:
     """The verdicts of the objects as they are now. Raises ApiError."""
-    return Evaluator(await _cluster(client))
+    cluster, _ = await _cluster(client)
+    return Evaluator(cluster)
 
 
 async def not_enforced(client: ApiClient) -> list[str]:
@@ -31,9 +34,8 @@ async def not_enforced(client: ApiClient) -> list[str]:
 
     Raises ApiError.
     """
-    cluster = await _cluster(client)
-    told = await client.list_all(NODE_POLICIES, NodePolicy)
-    states = enforcement_of(Resolver.of(cluster), cluster.policies, told.items)
+    cluster, told = await _cluster(client)
+    states = enforcement_of(Resolver.of(cluster), cluster.policies, told)
     return [f"{each.namespace}/{each.name}" for each in states if each.state is not State.ENFORCED]
 
 
@@ -50,10 +52,16 @@ def _allows(evaluator: Evaluator, probe: PairProbe) -> bool:
     return evaluator.evaluate(*ends, pair.protocol, pair.port).allowed
 
 
-async def _cluster(client: ApiClient) -> Cluster:
+async def _cluster(client: ApiClient) -> tuple[Cluster, list[NodePolicy]]:
+    """The cluster in the mode of its operator, and what that has published."""
     kinds = (NETWORK_POLICIES, PODS, NAMESPACES, NODES)
     lists = await asyncio.gather(*(_documents(client, resource) for resource in kinds))
-    return observed_cluster([each for found in lists for each in found]).cluster
+    cluster = observed_cluster([each for found in lists for each in found]).cluster
+    try:
+        told = (await client.list_all(NODE_POLICIES, NodePolicy)).items
+    except NotFound:  # a lab without podgate
+        told = []
+    return msgspec.structs.replace(cluster, mode=published_mode(told)), told
 
 
 async def _documents(client: ApiClient, resource: Resource) -> list[Document]:

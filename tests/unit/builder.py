@@ -24,7 +24,16 @@ from controller.engine.rulesets import NodeView
 from controller.objects.addresses import parse_cidr
 from controller.objects.decode_policy import decode_policy
 from controller.objects.findings import Severity
-from controller.objects.kinds import Cluster, ContainerPort, Namespace, NetworkPolicy, Node, Pod, Protocol
+from controller.objects.kinds import (
+    Cluster,
+    ContainerPort,
+    Mode,
+    Namespace,
+    NetworkPolicy,
+    Node,
+    Pod,
+    Protocol,
+)
 
 NODE = "node-1"
 """Where pods run unless a test says otherwise."""
@@ -47,6 +56,7 @@ class ClusterBuilder(Struct, frozen=True):
     nodes: tuple[Node, ...] = ()
     missing: frozenset[str] = frozenset()
     added: int = 0
+    mode: Mode = Mode.ENFORCE
 
     def ns(self, name: str, **labels: str) -> "ClusterBuilder":
         """A namespace with labels; the label with its name is added (rule 2.17)."""
@@ -113,6 +123,21 @@ class ClusterBuilder(Struct, frozen=True):
         assert any(found.severity is Severity.ERROR for found in policy.findings), "nothing is wrong with it"
         return self._with_policy(policy)
 
+    def audit(self, *, policy: str = "", namespace: str = "") -> "ClusterBuilder":
+        """A policy or a namespace says that it is in audit mode, or the operator of all that say nothing."""
+        return self.in_mode(Mode.AUDIT, policy=policy, namespace=namespace)
+
+    def in_mode(self, mode: Mode | None, *, policy: str = "", namespace: str = "") -> "ClusterBuilder":
+        """What a policy, a namespace, or without either the operator says about the mode."""
+        if policy:
+            return self._with_policy(msgspec.structs.replace(self.the_policy(policy), mode=mode))
+        if namespace:
+            known = self.namespaces.get(namespace)
+            found = known or Namespace(name=namespace, labels={NAME_LABEL: namespace})
+            changed = msgspec.structs.replace(found, mode=mode)
+            return self._with(namespaces={**self.namespaces, namespace: changed})
+        return self._with(mode=mode or Mode.ENFORCE)
+
     def without_policies(self) -> "ClusterBuilder":
         """Every policy is gone."""
         return self._with(policies=())
@@ -128,6 +153,7 @@ class ClusterBuilder(Struct, frozen=True):
             pods=tuple(sorted(self.pods, key=lambda pod: pod.key)),
             policies=tuple(sorted(self.policies, key=lambda policy: policy.key)),
             nodes=tuple(sorted(self.nodes, key=lambda node: node.name)),
+            mode=self.mode,
         )
 
     def the_pod(self, key: str) -> Pod:

@@ -525,3 +525,45 @@ def test_an_empty_node_policy_is_enforced() -> None:
     subscription.put_policy(replace(policy(SHOP), spec=NodePolicySpec(digest="")), 0.0)
 
     assert taken(subscription, 0.0).view == NodeView(NODE)
+
+
+# Audit mode
+
+
+def test_an_incomplete_group_of_a_policy_in_audit_mode_isolates_nobody() -> None:
+    audited = MORE_POLICIES.audit(policy="shop/web")
+    subscription, _ = enforced(SHOP)
+    subscription.put_policy(policy(audited), 10.0)
+
+    target = taken(subscription, 11.0)
+
+    web = next(pod for pod in target.view.pods if pod.name == "web")
+    assert (web.isolated, web.audited, web.rulesets, pending(target)) == ((), (), (), [])
+    assert {*target.incomplete} == new_groups(SHOP, MORE_POLICIES)
+
+
+def test_it_takes_nothing_from_what_is_enforced_for_the_pod() -> None:
+    out = {
+        "podSelector": labels(app="db"),
+        "policyTypes": ["Egress"],
+        "egress": [{"to": [pods(app="cache")]}],
+    }
+    subscription, before = enforced(SHOP)
+    subscription.put_policy(policy(SHOP.policy("shop/out", out).audit(policy="shop/out")), 10.0)
+
+    target = taken(subscription, 11.0)
+
+    assert (target.view.pods, pending(target)) == (before.view.pods, [])
+
+
+def test_an_incomplete_group_that_is_enforced_leaves_audited_directions_open() -> None:
+    out = {"podSelector": labels(app="web"), "policyTypes": ["Egress"]}
+    built = MORE_POLICIES.policy("shop/out", out).audit(policy="shop/out")
+    subscription, _ = enforced(SHOP)
+    subscription.put_policy(policy(built), 10.0)
+
+    target = taken(subscription, 11.0)
+
+    web = next(pod for pod in target.view.pods if pod.name == "web")
+    assert (web.isolated, web.audited, web.rulesets) == ((Direction.INGRESS,), (), ())
+    assert pending(target) == ["shop/web"]

@@ -239,3 +239,36 @@ def test_a_service_that_cannot_be_read_is_a_warning_and_no_more(asked: Asked) ->
 
     assert result.return_value == CLEAN
     assert "service-not-read" in result.output
+
+
+AUDIT = policy("{podSelector: {}}").replace(
+    "namespace: data}", "namespace: data, annotations: {podgate.dev/mode: audit}}"
+)
+
+
+def test_what_a_policy_in_audit_mode_would_deny_is_allowed_and_said_so(asked: Asked) -> None:
+    result = asked.run(REPLICAS + DB + AUDIT, "shop/web-0", "data/db", "--port", "80")
+
+    assert result.return_value == CLEAN
+    assert "80/TCP: ALLOWED; would be denied, were policies in audit mode enforced\n" in result.stdout
+    assert "would be denied by these, which are in audit mode, as no rule of theirs matches:" in result.stdout
+    assert f"data/some  ({asked.file}:" in result.stdout
+
+
+def test_json_says_that_a_decision_is_audited(asked: Asked) -> None:
+    result = asked.run(REPLICAS + DB + AUDIT, "shop/web-0", "data/db", "--port", "80", "-o", "json")
+
+    (path,) = json.loads(result.stdout)["paths"]
+    ingress = path["ingress"]
+    assert (ingress["allowed"], ingress["audited"], ingress["reason"]) == (True, True, "Audited")
+    assert ingress["isolating"] == ["data/some"]
+
+
+def test_the_mode_of_policies_that_do_not_say_it_is_an_option(asked: Asked) -> None:
+    manifests = REPLICAS + DB + policy("{podSelector: {}}")
+
+    enforced = asked.run(manifests, "shop/web-0", "data/db", "--port", "80")
+    audited = asked.run(manifests, "shop/web-0", "data/db", "--port", "80", "--mode", "audit")
+
+    assert (enforced.return_value, audited.return_value) == (FOUND, CLEAN)
+    assert "would be denied" in audited.stdout

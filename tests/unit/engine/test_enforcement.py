@@ -6,8 +6,9 @@ from msgspec.structs import replace
 from controller.engine.enforcement import PolicyState, State, enforcement_of
 from controller.engine.node_policies import PolicyVersion, node_policy_spec
 from controller.engine.resolve import Resolver
+from controller.objects.kinds import Mode
 from controller.objects.resources import Condition, Metadata, NodePolicy, NodePolicyStatus
-from tests.unit.builder import labels
+from tests.unit.builder import ClusterBuilder, labels
 from tests.unit.engine.shop import OPEN, accepting, sending
 
 CLUSTER = OPEN.policy("shop/db", accepting({"from": [{"podSelector": labels(app="web")}]}))
@@ -115,3 +116,32 @@ def test_the_worst_node_counts() -> None:
     (state,) = enforcement_of(resolver, [both.the_policy("shop/all")], answers)
 
     assert (state.state, state.enforced, len(state.nodes)) == (State.PENDING, 1, 2)
+
+
+AUDITED = CLUSTER.audit(policy="shop/db")
+
+
+def audited_state(told: ClusterBuilder, wanted: ClusterBuilder) -> PolicyState:
+    """The state of the policy of one cluster, where what another one would have is published and reported."""
+    spec = node_policy_spec(Resolver.of(told.build()).share("node-1"), lambda _: PolicyVersion("", 0))
+    status = NodePolicyStatus(observed_digest=spec.digest)
+    published = NodePolicy(metadata=Metadata("node-1"), spec=spec, status=status)
+    resolver = Resolver.of(wanted.build())
+    (state,) = enforcement_of(resolver, [wanted.the_policy("shop/db")], [published])
+    return state
+
+
+def test_a_policy_in_audit_mode_is_in_force_where_its_pods_are_audited() -> None:
+    state = audited_state(AUDITED, AUDITED)
+
+    assert (state.state, state.mode, state.pods) == (State.ENFORCED, Mode.AUDIT, 1)
+
+
+@pytest.mark.parametrize(("told", "wanted"), [(AUDITED, CLUSTER), (CLUSTER, AUDITED)])
+def test_a_change_of_mode_alone_is_pending_until_it_is_written(
+    told: ClusterBuilder, wanted: ClusterBuilder
+) -> None:
+    state = audited_state(told, wanted)
+
+    assert state.state is State.PENDING
+    assert state.nodes[0].reason == "the operator has not written pod shop/db"

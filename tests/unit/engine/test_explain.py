@@ -331,3 +331,44 @@ def test_a_pod_that_could_not_be_read_is_noted() -> None:
 
 def test_without_policies_there_is_nothing_to_note() -> None:
     assert notes(cluster().pod("shop/web").pod("shop/db")) == ()
+
+
+# Audit mode
+
+
+AUDITED = OPEN.policy("shop/p", accepting({"from": [pods(app="web")], "ports": [port(80)]})).audit(
+    policy="shop/p"
+)
+
+
+def test_what_would_be_denied_is_allowed_and_told_what_would_have_to_be_different() -> None:
+    found = explained(AUDITED, "shop/api", "shop/db")
+
+    assert found.allowed
+    assert [miss.lacks for miss in found.near_misses] == [("pod shop/api had label app=web",)]
+    assert found.notes == (
+        "ingress of shop/db is only audited (shop/p): all of it passes, what no rule allows is counted",
+    )
+
+
+def test_no_rule_is_named_for_what_passes_anyway() -> None:
+    assert explained(AUDITED, "shop/web", "shop/db", None).contributions == ()
+
+
+def test_a_policy_that_has_no_say_beside_an_enforced_one_is_noted() -> None:
+    found = explained(AUDITED.policy("shop/q", accepting()), "shop/web", "shop/db")
+
+    assert not found.allowed
+    assert found.notes == (
+        "in audit mode, and so without a say beside policies that are enforced: shop/p (ingress of shop/db)",
+    )
+
+
+def test_a_quarantined_pod_that_is_only_audited_is_not_called_isolated() -> None:
+    found = explained(OPEN.pod("shop/odd", quarantined=True).audit(), "shop/web", "shop/odd")
+
+    assert found.allowed
+    assert (
+        "shop/odd could not be read in full, so it is a peer of nobody; enforced, it is isolated"
+        in found.notes
+    )

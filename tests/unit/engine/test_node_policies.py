@@ -8,12 +8,13 @@ from controller.engine.node_policies import (
     ResourceError,
     ShareReader,
     node_policy_spec,
+    published_mode,
     spec_digest,
 )
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import RulesetId
-from controller.objects.kinds import Cluster
-from controller.objects.resources import NodePolicySpec
+from controller.objects.kinds import Cluster, Mode
+from controller.objects.resources import Metadata, NodePolicy, NodePolicySpec
 from tests.property.clusters import NODES, clusters
 from tests.unit.builder import labels
 from tests.unit.engine.shop import OPEN, accepting
@@ -79,8 +80,35 @@ def test_a_feature_that_is_not_known_is_refused() -> None:
         ({"pod_cidrs": ("10.0.0.0/33",)}, r"spec.podCIDRs\[0\]"),
         ({"rulesets": ()}, r"spec.pods\[0\].rulesets\[0\]"),
         ({"groups": ()}, r"groups\[0\]"),
+        ({"mode": "dream"}, "spec.mode: 'dream' is none of enforce, audit"),
     ],
 )
 def test_what_cannot_be_understood_is_refused_whole(change: dict[str, object], message: str) -> None:
     with pytest.raises(ResourceError, match=message):
         ShareReader().read("node", replace(shop_spec(), **change))
+
+
+def test_a_pod_that_is_isolated_and_audited_in_one_direction_is_refused() -> None:
+    spec = shop_spec()
+    pod = replace(spec.pods[0], audited=("Ingress",))
+
+    with pytest.raises(ResourceError, match=r"spec.pods\[0\]: Ingress is isolated, and audited besides"):
+        ShareReader().read("node", replace(spec, pods=(pod,)))
+
+
+@pytest.mark.parametrize(
+    ("modes", "expected"),
+    [
+        ([], Mode.ENFORCE),
+        (["enforce"], Mode.ENFORCE),
+        (["audit", "audit"], Mode.AUDIT),
+        (["audit", "enforce"], Mode.ENFORCE),
+    ],
+)
+def test_the_operators_mode_is_audit_once_every_node_is_told_so(modes: list[str], expected: Mode) -> None:
+    told = [
+        NodePolicy(metadata=Metadata(str(number)), spec=replace(shop_spec(), mode=mode))
+        for number, mode in enumerate(modes)
+    ]
+
+    assert published_mode(told) is expected

@@ -108,6 +108,11 @@ def test_a_node_policy_of_no_node_is_named() -> None:
         ({"rulesets": ()}, "lacks ruleset shop/db/Ingress"),
         ({"addresses": ("10.0.0.3", "10.0.0.4", "10.9.9.9")}, "holds address 10.9.9.9 and should not"),
         ({"pod_cidrs": ()}, "lacks pod CIDR 10.0.0.0/24"),
+        (
+            {"pods": (replace(spec().pods[0], audited=("Egress",)),)},
+            "pod shop/db: its audited directions are Egress and should be none",
+        ),
+        ({"mode": "audit"}, "says that the mode is audit, and the other nodes' is enforce"),
         ({"requires": ("tiers",)}, "requires ['tiers'] and should require []"),
         (
             {"pods": (replace(spec().pods[0], isolated=()),)},

@@ -6,7 +6,7 @@ import msgspec
 
 from controller.engine.changes import Changes
 from controller.kube.sink import Unreadable
-from controller.objects.kinds import Direction, Pod
+from controller.objects.kinds import Direction, Mode, Pod
 from controller.objects.wire import WirePod
 from controller.operator.intake import Arrival, Intake, Received, Source, arrival_of, keep_pod
 
@@ -282,3 +282,65 @@ def test_what_is_kept_of_a_pod_shares_what_equal_pods_have_in_common() -> None:
 
     assert one.labels is two.labels
     assert one.uid == ""
+
+
+# Modes
+
+
+def marked(version: int, annotations: dict[str, str]) -> Arrival:
+    return event(
+        Source.NETWORK_POLICIES, "shop/p", version=version, metadata={"annotations": annotations}, spec={}
+    )
+
+
+def audited(found: Intake) -> bool:
+    (local,) = found.resolver.share("node-1").pods
+    return local.audited == (Direction.INGRESS,)
+
+
+def test_the_mode_of_a_policy_follows_its_annotation() -> None:
+    told = Told()
+    found = intake(told)
+    found.added(("shop", "web"), pod(), 0.0)
+    found.take(marked(1, {}))
+    seen = [audited(found)]
+    for version, annotations in enumerate(({"podgate.dev/mode": "audit"}, {}), start=2):
+        told.changes.clear()
+        found.take(marked(version, annotations))
+        seen.append(audited(found))
+        assert told.changes[0].nodes == {"node-1"}
+
+    assert seen == [False, True, False]
+
+
+def test_the_mode_of_a_namespace_follows_its_annotation() -> None:
+    found = intake()
+    found.added(("shop", "web"), pod(), 0.0)
+    found.take(policy())
+
+    found.take(
+        event(Source.NAMESPACES, "shop", version=2, metadata={"annotations": {"podgate.dev/mode": "audit"}})
+    )
+
+    assert audited(found)
+
+
+def test_other_annotations_are_no_news() -> None:
+    told = Told()
+    found = intake(told)
+    found.added(("shop", "web"), pod(), 0.0)
+    found.take(marked(1, {"podgate.dev/mode": "audit"}))
+    told.changes.clear()
+
+    found.take(marked(2, {"podgate.dev/mode": "audit", "example.com/changed": "again"}))
+
+    assert told.changes == []
+
+
+def test_the_operators_mode_is_that_of_policies_that_say_nothing() -> None:
+    found = Intake(Told(), mode=Mode.AUDIT)
+    found.take(event(Source.NAMESPACES, "shop"))
+    found.added(("shop", "web"), pod(), 0.0)
+    found.take(policy())
+
+    assert audited(found)

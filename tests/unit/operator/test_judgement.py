@@ -2,6 +2,8 @@
 
 from controller.engine.resolve import Resolver
 from controller.objects.decode_cluster import decode_pod
+from controller.objects.decode_policy import decode_policy
+from controller.objects.kinds import Mode
 from controller.operator.judgement import (
     PARTS_MAX,
     enforced,
@@ -172,3 +174,33 @@ def test_a_policy_is_named_by_its_uid_too() -> None:
     assert policy_subject(read_policy("shop/p", {})) == Subject(
         "networking.k8s.io/v1", "NetworkPolicy", "shop", "p"
     )
+
+
+def test_a_mode_that_does_not_exist_is_told_though_the_api_server_takes_it() -> None:
+    policy = decode_policy(
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "metadata": {"namespace": "shop", "name": "p", "annotations": {"podgate.dev/mode": "audot"}},
+            "spec": {"podSelector": labels(app="web")},
+        }
+    )
+
+    (found,) = judge_policy(SHOP.resolver(), policy)
+
+    assert found.topic.reason is Reason.INVALID_PART
+    assert "is no mode: it is enforced; write podgate.dev/mode: audit, or enforce" in found.note
+
+
+def test_a_policy_in_audit_mode_is_not_called_enforced() -> None:
+    found = enforced(read_policy("shop/p", {}), 2, Mode.AUDIT)
+
+    assert (found.topic.reason, found.action) == (Reason.AUDITED, "Audit")
+    assert found.note == "audited on 2 nodes; nothing is dropped"
+
+
+def test_a_quarantined_pod_that_is_only_audited_is_not_called_isolated() -> None:
+    subject = Subject("v1", "Pod", "shop", "odd")
+
+    (found,) = judge_pod(subject, (), is_shut=False)
+
+    assert found.note.startswith("audited in both directions and a peer of nobody")
