@@ -19,7 +19,7 @@ from controller.engine.rulesets import RulesetId
 from controller.lab.apiserver import ApiServer, Settings, User, write_kubeconfig
 from controller.lab.apiserver.store import Record
 from controller.objects.crds import node_policy_crd, peer_group_slice_crd
-from controller.objects.kinds import Cluster
+from controller.objects.kinds import Cluster, Mode
 from controller.objects.read import read
 from controller.objects.resources import Metadata, NodePolicy, NodePolicyStatus
 
@@ -70,9 +70,10 @@ class Live(NamedTuple):
         call = [*arguments, "--kubeconfig", str(self.kubeconfig)]
         return await asyncio.to_thread(CliRunner().invoke, podgate, call, standalone_mode=False)
 
-    def publish(self, node: str, *, observed: bool) -> None:
+    def publish(self, node: str, *, observed: bool, mode: Mode = Mode.ENFORCE) -> None:
         """What operator and agent would have written of a node by now."""
-        spec = node_policy_spec(Resolver.of(self.cluster()).share(node), self._version)
+        cluster = msgspec.structs.replace(self.cluster(), mode=mode)
+        spec = node_policy_spec(Resolver.of(cluster).share(node), self._version)
         status = NodePolicyStatus(observed_digest=spec.digest if observed else "")
         written = NodePolicy(metadata=Metadata(node), spec=spec, status=status)
         put(self.server, msgspec.json.decode(msgspec.json.encode(written)))
@@ -256,3 +257,22 @@ async def test_explain_goes_on_where_services_may_not_be_read(tmp_path: Path) ->
 
     assert result.return_value == 1, result.output
     assert "note: Services are not known: " in result.output
+
+
+async def test_the_mode_of_the_operator_is_read_off_what_it_wrote(live: Live) -> None:
+    for node in ("node-1", "node-2"):
+        live.publish(node, observed=True, mode=Mode.AUDIT)
+
+    status = await live.run("status", "-n", "shop")
+    asked = ("explain", "shop/web", "shop/db", "--port", "80", "-f", "cluster:")
+    explained, enforced = await live.run(*asked), await live.run(*asked, "--mode", "enforce")
+    verified = await live.run("verify", "--settle", "0s")
+
+    assert status.output.splitlines() == [
+        "NAMESPACE   NAME   PODS   ENFORCED   STATE      MODE",
+        "shop        deny   1      1/1        enforced   audit",
+    ]
+    assert (explained.return_value, enforced.return_value) == (0, 1), explained.output
+    assert "would be denied" in explained.output
+    assert "mode" not in verified.output, verified.output
+    assert "isolat" not in verified.output

@@ -7,6 +7,7 @@ from typing import Any
 
 from controller.kube.errors import NotFound
 from controller.kube.resource import NODE_POLICIES, PEER_GROUP_SLICES
+from controller.objects.kinds import Mode
 from controller.objects.resources import TRIGGER_ANNOTATION, NodePolicy, PeerGroupSlice
 from tests.e2e.operator.world import World, admits, eventually, namespace, node, pod, policy
 
@@ -131,3 +132,41 @@ async def gone(world: World, kind: str, key: str) -> None:
     """Delete what may not be there."""
     with suppress(NotFound):
         await world.delete(kind, key)
+
+
+# Modes
+
+
+async def audited(world: World, node: str) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """Each pod of a NodePolicy with the directions in which it is isolated, and in which audited."""
+    found = await world.client.get(NODE_POLICIES, node, NodePolicy)
+    return [(pod.name, pod.isolated, pod.audited) for pod in found.spec.pods]
+
+
+async def test_an_operator_in_audit_mode_isolates_nobody_who_is_not_to_be_by_annotation(shop: World) -> None:
+    marked = policy("shop/client", admits("client"))
+    marked["metadata"]["annotations"] = {"podgate.dev/mode": "enforce"}
+    await shop.put(marked)
+    async with shop.operator(mode=Mode.AUDIT) as operator:
+        await eventually(lambda: operator.is_published)
+        modes = {each.spec.mode for each in (await shop.client.list_all(NODE_POLICIES, NodePolicy)).items}
+
+        assert await audited(shop, "node-1") == [("web", (), ("Ingress",))]
+        assert await audited(shop, "node-2") == [("client", ("Ingress",), ())]
+        assert modes == {"audit"}
+
+    async with shop.operator():
+        await shop.settled()
+        assert await audited(shop, "node-1") == [("web", ("Ingress",), ())]
+
+
+async def test_only_the_annotation_that_counts_leads_to_a_write(shop: World) -> None:
+    async with shop.operator() as operator:
+        await eventually(lambda: operator.is_published)
+        shop.server.api.counts.clear()
+        await shop.annotate("shop/web", {"example.com/other": "1"})
+        await shop.annotate("shop/web", {"podgate.dev/mode": "audit"})
+        await shop.settled()
+
+    assert await audited(shop, "node-1") == [("web", (), ("Ingress",))]
+    assert shop.own_writes() == 1

@@ -96,6 +96,12 @@ class Cluster:
         for value in objects:
             await self._put(value)
 
+    async def annotate(self, key: str, annotations: Mapping[str, str]) -> None:
+        """Set annotations of a NetworkPolicy."""
+        home, _, name = key.rpartition("/")
+        change = {"metadata": {"annotations": annotations}}
+        await self.client.patch(NETWORK_POLICIES, name, change, Object, namespace=home)
+
     async def delete(self, kind: str, key: str) -> None:
         """Delete an object `namespace/name`, or `name`."""
         home, _, name = key.rpartition("/")
