@@ -16,7 +16,7 @@ _PolicyKey = tuple[Tier, int, str]
 
 
 class Decision(NamedTuple):
-    """A policy that concerns this node otherwise than before.
+    """A policy that concerns this node otherwise than before. `audited`: it only counts, at all of its pods.
 
     `chains` are the lists of rules with some of its, `addresses` those of its peers.
     """
@@ -26,6 +26,7 @@ class Decision(NamedTuple):
     pods: int = 0
     chains: int = 0
     addresses: int = 0
+    audited: bool = False
 
     def sentence(self, node: str, seconds: float) -> str:
         """`policy shop/allow-web applied on node-2: 3 pods, 2 chains, 41 addresses, 3.1 ms`."""
@@ -35,7 +36,8 @@ class Decision(NamedTuple):
             _count(number, word)
             for number, word in ((self.pods, "pod"), (self.chains, "chain"), (self.addresses, "address"))
         )
-        return f"policy {self.policy} applied on {node}: {counts}, {seconds * 1000:.1f} ms"
+        verb = "audited" if self.audited else "applied"
+        return f"policy {self.policy} {verb} on {node}: {counts}, {seconds * 1000:.1f} ms"
 
 
 class _Use(NamedTuple):
@@ -77,7 +79,12 @@ def _applied(key: _PolicyKey, use: _Use, view: NodeView) -> Decision:
         pods=len(use.pods),
         chains=len({lists for pod in use.pods for lists in _lists(pod, use)}),
         addresses=len({address for ruleset in use.rulesets for address in _addresses(ruleset, view)}),
+        audited=bool(use.pods) and all(pod.audits(each) for pod in use.pods for each in _own(pod, use)),
     )
+
+
+def _own(pod: LocalPod, use: _Use) -> Iterator[RulesetId]:
+    return (ruleset.id for ruleset in use.rulesets if ruleset.id in pod.rulesets)
 
 
 def _lists(pod: LocalPod, use: _Use) -> Iterator[tuple[object, ...]]:

@@ -16,6 +16,7 @@ from tests.kernel.requirements import missing
 from tests.lab.walkthrough import ROOT, steps, walk
 
 START = ROOT / "docs" / "getting-started.md"
+AUDIT = ROOT / "docs" / "audit.md"
 TROUBLE = ROOT / "docs" / "troubleshooting.md"
 
 needs_a_lab = pytest.mark.skipif(bool(missing(Backend.NFT, Cni.PTP)), reason=missing(Backend.NFT, Cni.PTP))
@@ -73,3 +74,13 @@ def test_a_walk_says_which_command_failed_and_what_it_printed(tmp_path: Path) ->
     found = walk(list(steps(page, ["1."])), "none", tmp_path)
 
     assert found == ["$ echo one\nexit 0\none\n", "$ false\nexit 1\n"]
+
+
+@pytest.mark.kernel
+@needs_a_lab
+@needs_tools
+def test_a_namespace_on_trial_works_as_written(lab: str, tmp_path: Path) -> None:
+    found = list(steps(AUDIT, ["A namespace on trial"]))
+
+    assert len(found) > 8
+    assert walk(found, lab, tmp_path) == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-_WALKED = {"getting-started.md", "troubleshooting.md"}
+_WALKED = {"audit.md", "getting-started.md", "troubleshooting.md"}
 """Run in order, by tests/lab/test_walkthroughs.py."""
 
 DOCUMENTS = [

@@ -82,3 +82,12 @@ def test_a_decision_reads_as_a_sentence() -> None:
         "policy shop/db applied on n: 1 pod, 1 chain, 1 address, 1.0 ms"
     )
     assert Decision("shop/db", removed=True).sentence("n", 0.001) == "policy shop/db removed from n: 1.0 ms"
+
+
+def test_a_policy_in_audit_mode_is_not_called_applied() -> None:
+    before, after = targets(SHOP, SHOP.audit(policy="shop/db"))
+
+    (found,) = decisions(before, after)
+
+    assert found == Decision("shop/db", pods=1, chains=1, addresses=1, audited=True)
+    assert found.sentence("node-1", 0.001).startswith("policy shop/db audited on node-1: 1 pod")

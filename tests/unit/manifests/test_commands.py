@@ -11,6 +11,7 @@ from controller.telemetry.health import split_address
 from tests.unit.manifests.folders import (
     BASE,
     CLEANUP,
+    MANIFESTS,
     OVERLAYS,
     Object,
     built,
@@ -64,6 +65,15 @@ def test_every_argument_is_an_option_of_the_command(container: Object) -> None:
 def test_so_they_are_in_the_overlays(overlay: object) -> None:
     for container in (each for each in containers(*built(overlay)) if "args" in each):
         assert parsed(container)
+
+
+@needs_kubectl
+def test_the_audit_overlay_audits_and_nothing_else() -> None:
+    (plain,) = containers(named("Deployment", "podgate-operator", built(BASE)))
+    (found,) = containers(named("Deployment", "podgate-operator", built(MANIFESTS / "overlays" / "audit")))
+
+    assert (parsed(plain)["mode"], parsed(found)["mode"]) == ("enforce", "audit")
+    assert {**found, "args": found["args"][:-1]} == plain
 
 
 @pytest.mark.parametrize("container", [each for each in CONTAINERS if "ports" in each], ids=by_name)

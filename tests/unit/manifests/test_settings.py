@@ -153,7 +153,7 @@ def test_two_operators_stand_on_two_nodes_and_one_stays() -> None:
 
 
 @needs_kubectl
-@pytest.mark.parametrize("overlay", ["drop-log", "kind", "ha", "monitoring"])
+@pytest.mark.parametrize("overlay", ["audit", "drop-log", "kind", "ha", "monitoring"])
 def test_an_overlay_changes_nothing_of_security(overlay: str) -> None:
     found = built(MANIFESTS / "overlays" / overlay)
 
