@@ -17,6 +17,7 @@ from controller.engine.translate import named_port_groups, ruleset_id
 from controller.objects.decode_cluster import bare_namespace
 from controller.objects.findings import Finding, Severity
 from controller.objects.kinds import Cluster, Direction, NetworkPolicy, Pod
+from controller.objects.names import counted
 from controller.operator.notices import Notice, Reason, Subject, Topic, notice
 
 PARTS_MAX = 5
@@ -52,7 +53,7 @@ def judge_pod(subject: Subject, findings: Iterable[Finding]) -> tuple[Notice, ..
 
 def enforced(policy: NetworkPolicy, nodes: int) -> Notice:
     """A policy is in force everywhere."""
-    text = f"enforced on {nodes} node{'' if nodes == 1 else 's'}"
+    text = f"enforced on {counted(nodes, 'node')}"
     if policy.generation:
         text += f" (generation {policy.generation})"
     topic = Topic(policy_subject(policy), Reason.ENFORCED, str(policy.generation))
