@@ -11,7 +11,6 @@ from enum import StrEnum
 from msgspec import Struct
 
 from controller.agent.packet import Packet
-from controller.engine.blocks import block_addresses
 from controller.engine.rulesets import (
     LocalPod,
     NamedPort,
@@ -24,7 +23,7 @@ from controller.engine.rulesets import (
 from controller.engine.tiers import Action, Tier
 from controller.engine.translate import ALL_PODS
 from controller.objects.addresses import parse_address
-from controller.objects.kinds import Direction, IPBlock, Protocol
+from controller.objects.kinds import Direction, Protocol
 
 _TRANSPORTS = frozenset(int(each) for each in Protocol)
 
@@ -62,15 +61,16 @@ class Denials:
 
     def of(self, packet: Packet, *, is_audited: bool) -> Denial:
         """Which end denied the packet, or would have if its policies were not in audit mode."""
-        found = [each for each in self._ends(packet) if each is not None]
+        found = [*self._ends(packet)]
         denied = (self._judged(packet, *end, is_audited=is_audited) for end in found)
         first = next((each for each in denied if each is not None), None)
         return first or self._unknown(packet) or self._changed(packet, found)
 
-    def _ends(self, packet: Packet) -> Iterator[tuple[LocalPod, Direction, str] | None]:
+    def _ends(self, packet: Packet) -> Iterator[tuple[LocalPod, Direction, str]]:
         for address, direction, peer in _sides(packet):
             pod = self._pods.get(address)
-            yield None if pod is None else (pod, direction, peer)
+            if pod is not None:
+                yield pod, direction, peer
 
     def _judged(
         self, packet: Packet, pod: LocalPod, direction: Direction, peer: str, *, is_audited: bool
@@ -90,8 +90,8 @@ class Denials:
     def _unknown(self, packet: Packet) -> Denial | None:
         for address, direction, peer in _sides(packet):
             family, value = parse_address(address)
-            blocks = (cidr for cidr in self.view.pod_cidrs if cidr.family == family)
-            if address not in self._known and any(_holds(IPBlock(cidr), value) for cidr in blocks):
+            is_local = any(cidr.holds(family, value) for cidr in self.view.pod_cidrs)
+            if is_local and address not in self._known:
                 return self._denial(None, direction, peer, (), Reason.UNKNOWN_POD)
         return None
 
@@ -122,7 +122,7 @@ class _Verdict:
         self._packet = packet
         self._pod = pod
         self._peer = peer
-        self._value = parse_address(peer)[1]
+        self._address = packet.family, parse_address(peer)[1]
 
     def of(
         self, rulesets: list[PolicyRuleset], *, is_isolated: bool
@@ -156,11 +156,7 @@ class _Verdict:
         return (
             rule.any_peer
             or any(self._peer in self._view.groups.get(group, ()) for group in rule.groups)
-            or any(
-                _holds(block, self._value)
-                for block in rule.blocks
-                if block.cidr.family == self._packet.family
-            )
+            or any(block.holds(*self._address) for block in rule.blocks)
         )
 
     def _is_port(self, rule: RulesetRule, ruleset: PolicyRuleset) -> bool:
@@ -195,10 +191,6 @@ def _sides(packet: Packet) -> tuple[tuple[str, Direction, str], tuple[str, Direc
         (packet.source, Direction.EGRESS, packet.destination),
         (packet.destination, Direction.INGRESS, packet.source),
     )
-
-
-def _holds(block: IPBlock, value: int) -> bool:
-    return any(first <= value <= last for first, last in block_addresses(block))
 
 
 def _name(pod: LocalPod | None) -> str:

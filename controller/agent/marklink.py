@@ -21,6 +21,7 @@ from controller.dataplane.netlink import (
     NESTED,
     REQUEST,
     Message,
+    acknowledgement,
     attribute,
     messages,
     netfilter_attributes,
@@ -42,7 +43,9 @@ def clear_marks(family: int, mask: int) -> int:
     with open_netfilter() as channel:
         for number, identity in enumerate(marked, start=1):
             channel.send(_update(family, identity, mask, number))
-            _acknowledged(channel, number)
+            code = acknowledgement(channel, number)
+            if code not in {0, errno.ENOENT}:
+                raise OSError(code, os.strerror(code))
     return len(marked)
 
 
@@ -71,12 +74,3 @@ def _answers(channel: socket.socket) -> Iterator[Message]:
 def _update(family: int, identity: bytes, mask: int, number: int) -> bytes:
     marks = attribute(_MARK, bytes(4)) + attribute(_MARK_MASK, struct.pack(">I", mask))
     return netfilter_message(_SUBSYSTEM, _NEW, REQUEST | ACK, family, identity + marks, number)
-
-
-def _acknowledged(channel: socket.socket, number: int) -> None:
-    while True:
-        for each in messages(channel.recv(1 << 16)):
-            if each.kind == ERROR and each.sequence == number:
-                if each.code not in {0, errno.ENOENT}:
-                    raise OSError(each.code, os.strerror(each.code))
-                return

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from controller.agent.conntrack import Conntrack
 from controller.agent.enforcer import Applied, Cause, Enforcer
 from controller.agent.guard import Contest
+from controller.dataplane import names
 from controller.dataplane.compile import FAMILIES
 from controller.dataplane.families import absence, disuse
 from controller.dataplane.kernel import Detours, Kernel, KernelError, Survey
@@ -106,7 +107,11 @@ class NodeEnforcement:
 
     def denied(self) -> dict[int, dict[str, int]]:
         """By family and chain, the packets denied (or only audited) so far. Raises KernelError."""
-        return {family: kernel.denied() for family, kernel in self._kernels.items()}
+        held = self.held()
+        return {
+            family: kernel.denied(_counting_chains(held.get(family)))
+            for family, kernel in self._kernels.items()
+        }
 
     def displacements(self) -> dict[int, int]:
         """By family, how often a neighbour's rule stood above our jump and was moved below it."""
@@ -252,6 +257,12 @@ def cleanup(runner: Runner, families: Iterable[int] = FAMILIES) -> list[FamilyFa
         except KernelError as error:
             failures.append(FamilyFailure(family, str(error)))
     return failures
+
+
+def _counting_chains(held: Ruleset | None) -> tuple[str, ...]:
+    """The chains that count denied packets; all that there can be where it is not known what is there."""
+    there = None if held is None else {chain.name for chain in held.chains}
+    return tuple(name for name in names.LOG_PREFIXES if there is None or name in there)
 
 
 def differences(held: Ruleset, expected: Ruleset) -> Iterator[str]:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from controller.dataplane.netlink import (
     ACK,
-    ERROR,
     REQUEST,
     Message,
+    acknowledgement,
     attribute,
     messages,
     netfilter_attributes,
@@ -63,10 +63,7 @@ class PacketLog:
         try:
             self._socket.settimeout(_PATIENCE)
             for number, each in enumerate(_settings(), start=1):
-                self._socket.send(
-                    netfilter_message(_SUBSYSTEM, _CONFIG, REQUEST | ACK, 0, each, number, group)
-                )
-                self._acknowledged(number, group)
+                self._set(each, number, group)
             self._socket.settimeout(0)
         except BaseException:
             self._socket.close()
@@ -100,17 +97,14 @@ class PacketLog:
         """Listen no more."""
         self._socket.close()
 
+    def _set(self, setting: bytes, number: int, group: int) -> None:
+        self._socket.send(netfilter_message(_SUBSYSTEM, _CONFIG, REQUEST | ACK, 0, setting, number, group))
+        if code := acknowledgement(self._socket, number):
+            raise PacketLogError(code, f"NFLOG group {group}: {_reason(code)}")
+
     def _missed(self, number: int) -> int:
         expected, self._next = self._next, (number + 1) & 0xFFFFFFFF
         return 0 if expected is None else (number - expected) & 0xFFFFFFFF
-
-    def _acknowledged(self, number: int, group: int) -> None:
-        while True:
-            for each in messages(self._socket.recv(1 << 16)):
-                if each.kind == ERROR and each.sequence == number:
-                    if each.code:
-                        raise PacketLogError(each.code, f"NFLOG group {group}: {_reason(each.code)}")
-                    return
 
 
 def logged_packets(octets: bytes) -> Iterator[Logged]:

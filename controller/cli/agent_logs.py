@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct, field
 
 from controller.cli.failure import CommandError
+from controller.engine.reports import AGENT_LABELS
 from controller.kube.client import ApiClient, ObjectMeta
 from controller.kube.errors import ApiError, Forbidden, NotFound
 from controller.kube.resource import PODS, Selection
 
-AGENTS = "app.kubernetes.io/name=podgate,app.kubernetes.io/component=agent"
+_AGENTS = ",".join(f"{key}={value}" for key, value in AGENT_LABELS.items())
 HOW_TO_LOG = "kubectl -n {namespace} set env daemonset/podgate-agent PODGATE_LOG_DROPS=10/s"
 
 _LOOK_AGAIN = 10.0
@@ -63,7 +64,7 @@ class Agent(Struct, frozen=True):
 async def agents(client: ApiClient, namespace: str, node: str = "") -> list[Agent]:
     """The agents of a cluster, or of one node, by name. Raises CommandError where there are none."""
     try:
-        found = await client.list_all(PODS, _Pod, Selection(namespace, AGENTS))
+        found = await client.list_all(PODS, _Pod, Selection(namespace, _AGENTS))
     except Forbidden as error:
         raise CommandError(
             f"the agents may not be listed: this needs list on pods in namespace {namespace} ({error})"
@@ -101,9 +102,7 @@ async def read_logs(
     async def read(agent: Agent) -> None:
         async with room:
             try:
-                await _stream(
-                    client, namespace, agent, {"sinceSeconds": str(max(1, round(since)))}, take, _READ_SECONDS
-                )
+                await _stream(client, namespace, agent, _since(since), take, _READ_SECONDS)
             except NotFound:
                 return  # it was replaced meanwhile
 
@@ -150,7 +149,7 @@ async def _follow(
             take(of, text)
 
     while True:
-        start = {"sinceTime": last.decode()} if last else {"sinceSeconds": str(max(1, round(since)))}
+        start = {"sinceTime": last.decode()} if last else _since(since)
         params = {**start, "follow": "true", "timestamps": "true"}
         try:
             await _stream(client, namespace, agent, params, take_new, _FOLLOW_SECONDS)
@@ -182,6 +181,10 @@ async def _stream(
             f"the log of pod {agent.pod} may not be read: this needs the verb get on pods/log in namespace "
             f"{namespace} ({error})"
         ) from error
+
+
+def _since(seconds: float) -> dict[str, str]:
+    return {"sinceSeconds": str(max(1, round(seconds)))}
 
 
 def _logs_drops(pod: _Pod) -> bool:

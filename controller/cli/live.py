@@ -94,12 +94,15 @@ async def node_policies(client: ApiClient, names: set[str] | None = None) -> lis
         try:
             listing = await client.list_all(NODE_POLICIES, NodePolicy)
         except NotFound as error:
-            raise CommandError(
-                f"{client.connection.server} knows no NodePolicy: podgate is not installed there"
-            ) from error
+            raise not_installed(client) from error
         return [each for each in listing.items if names is None or each.metadata.name in names]
     found = await asyncio.gather(*(_node_policy(client, name) for name in sorted(names)))
     return [each for each in found if each is not None]
+
+
+def not_installed(client: ApiClient) -> CommandError:
+    """What a cluster says that does not know podgate's own kinds."""
+    return CommandError(f"{client.connection.server} knows no NodePolicy: podgate is not installed there")
 
 
 async def _node_policy(client: ApiClient, name: str) -> NodePolicy | None:

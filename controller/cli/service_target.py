@@ -7,6 +7,7 @@ from controller.cli.output.escapes import plain
 from controller.engine.services import pods_behind, port_of, service_at, targets
 from controller.objects.addresses import AddressError, format_address, parse_address, parse_cidr
 from controller.objects.kinds import Cluster, Pod, Protocol, Service, ServicePort
+from controller.objects.names import counted
 
 _KINDS = frozenset({"svc", "service", "services"})
 _PRIVATE = tuple(
@@ -46,7 +47,7 @@ def behind(cluster: Cluster, text: str, asked: Asked | None) -> Behind | None:
     says = f"{plain(text)} is Service {name}: kube-proxy sends its packets to"
     if asked is None:
         ports = ", ".join(map(_port_text, service.ports)) or "no port"
-        return Behind(pods, None, (f"{says} its {_count(pods)}, of {ports} only; these answer",))
+        return Behind(pods, None, (f"{says} its {counted(len(pods), 'pod')}, of {ports} only; these answer",))
     protocol, number = asked
     if protocol is None or number is None:
         raise CommandError(f"Service {name}: a Service has TCP, UDP and SCTP ports, ask for one of those")
@@ -57,7 +58,7 @@ def behind(cluster: Cluster, text: str, asked: Asked | None) -> Behind | None:
     numbers = targets(port, pods)
     if not numbers:
         raise CommandError(f"Service {name}: none of its pods has a port named {plain(str(port.target))}")
-    notes = [f"{says} port {numbers[0]}/{protocol.name} of its {_count(pods)}; these answer"]
+    notes = [f"{says} port {numbers[0]}/{protocol.name} of its {counted(len(pods), 'pod')}; these answer"]
     if len(numbers) > 1:
         others = ", ".join(map(str, numbers[1:]))
         notes.append(f"pods of the Service have {plain(str(port.target))} at {others}, too: ask about them")
@@ -70,7 +71,7 @@ def caveat(cluster: Cluster, text: str) -> tuple[str, ...]:
         family, value = parse_address(text)
     except AddressError:
         return ()
-    is_private = any(block.family == family and block.first <= value <= block.last for block in _PRIVATE)
+    is_private = any(block.holds(family, value) for block in _PRIVATE)
     return (_CAVEAT,) if is_private and not cluster.services else ()
 
 
@@ -94,7 +95,3 @@ def _named(cluster: Cluster, text: str) -> Service | None:
 
 def _port_text(port: ServicePort) -> str:
     return f"{port.port}/{port.protocol.name} (port {plain(str(port.target))} there)"
-
-
-def _count(pods: tuple[Pod, ...]) -> str:
-    return f"{len(pods)} pod{'' if len(pods) == 1 else 's'}"

@@ -19,6 +19,7 @@ from controller.kube.client import ApiClient
 from controller.kube.errors import NotFound
 from controller.kube.resource import NODE_POLICIES, PEER_GROUP_SLICES, Resource, Selection
 from controller.objects.assembly import observed_cluster
+from controller.objects.names import counted
 from controller.objects.resources import NodePolicy, PeerGroupSlice
 
 _PAUSE = 0.25
@@ -101,9 +102,7 @@ async def read_published(client: ApiClient) -> Published:
             read_each(client, NODE_POLICIES, NodePolicy), read_each(client, PEER_GROUP_SLICES, PeerGroupSlice)
         )
     except NotFound as error:
-        raise CommandError(
-            f"{client.connection.server} knows no NodePolicy: podgate is not installed there"
-        ) from error
+        raise live.not_installed(client) from error
     unreadable = [
         *(Fault(node_object(name), text) for name, text in policies[1]),
         *(Fault(slice_object(name), text) for name, text in slices[1]),
@@ -164,8 +163,3 @@ def _only(verified: Verified, standing: set[Fault]) -> Verified:
         for node in verified.nodes
     )
     return Verified(links, nodes)
-
-
-def counted(number: int, word: str) -> str:
-    """`1 node`, `2 nodes`."""
-    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from controller.agent.feeds import GROUPS_MAX, selector_of
 from controller.agent.node import Drift
 from controller.agent.subscription import Subscription
-from controller.cli.failure import CommandError
-from controller.cli.verify_cluster import Link, Verified, counted, read_each
+from controller.cli import live
+from controller.cli.verify_cluster import Link, Verified, read_each
 from controller.engine.published import Fault, node_object
 from controller.engine.rulesets import NodeView
 from controller.kube.client import ApiClient
 from controller.kube.errors import NotFound
 from controller.kube.resource import NODE_POLICIES, PEER_GROUP_SLICES, Selection
+from controller.objects.names import counted
 from controller.objects.resources import NodePolicy, PeerGroupSlice
 
 NAME = "published -> kernel"
@@ -27,9 +28,7 @@ async def subscribed(client: ApiClient, node: str) -> Subscription:
     try:
         policies, bad = await read_each(client, NODE_POLICIES, NodePolicy, which)
     except NotFound as error:
-        raise CommandError(
-            f"{client.connection.server} knows no NodePolicy: podgate is not installed there"
-        ) from error
+        raise live.not_installed(client) from error
     for _, fault in bad:
         found.refuse_policy(fault)
     for policy in policies:

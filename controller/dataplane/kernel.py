@@ -169,7 +169,7 @@ class Kernel:
             " -j CONNMARK " in line for line in judge
         )
 
-    def denied(self) -> dict[str, int]:
+    def denied(self, chains: Iterable[str] = names.LOG_PREFIXES) -> dict[str, int]:
         """The packets counted by each chain where they end, `DENY` and `AUDIT`, since its rule was made.
 
         2 to 4 ms a chain. Empty where there is none; raises KernelError where nobody answers.
@@ -178,7 +178,7 @@ class Kernel:
             return {}
         found: dict[str, int] = {}
         try:
-            for chain in names.LOG_PREFIXES:
+            for chain in chains:
                 result = self._runner.run(count_command(self.backend, self.family, chain))
                 if not result.code:
                     found[chain] = last_count(result.output)

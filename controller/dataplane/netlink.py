@@ -71,6 +71,14 @@ def messages(octets: bytes) -> Iterator[Message]:
         place += length + -length % 4
 
 
+def acknowledgement(channel: socket.socket, sequence: int) -> int:
+    """The errno with which the kernel answers a message that asked for it, 0 for success. Raises OSError."""
+    while True:
+        for each in messages(channel.recv(1 << 16)):
+            if each.kind == ERROR and each.sequence == sequence:
+                return each.code
+
+
 def attributes(octets: bytes) -> Iterator[tuple[int, bytes]]:
     """(type, payload) of each attribute of a message, what stands before them left out."""
     place = 0

@@ -15,11 +15,10 @@ from typing import Self
 from controller.dataplane.netlink import (
     ACK,
     BIG_ENDIAN,
-    ERROR,
     NESTED,
     REQUEST,
+    acknowledgement,
     attribute,
-    messages,
     netfilter_message,
     open_netfilter,
 )
@@ -86,16 +85,9 @@ class SetLink:
         for batch in _batches([_data(entry, kind, family) for entry in entries]):
             self._sequence += 1
             self._socket.send(_message(command, name, family, batch, self._sequence))
-            code = self._acknowledgement()
+            code = acknowledgement(self._socket, self._sequence)
             if code:
                 raise SetLinkError(code, f"set {name}: {_reason(code)}")
-
-    def _acknowledgement(self) -> int:
-        """The errno the kernel answers with, 0 for success."""
-        while True:
-            for each in messages(self._socket.recv(65536)):
-                if each.kind == ERROR and each.sequence == self._sequence:
-                    return each.code
 
 
 def _reason(code: int) -> str:

@@ -34,7 +34,7 @@ class Endpoint(Struct, frozen=True):
 
     def is_in(self, block: Cidr) -> bool:
         """Whether the address is in a block; never across families (rule 2.21)."""
-        return block.family == self.family and block.first <= self.value <= block.last
+        return block.holds(self.family, self.value)
 
     def __str__(self) -> str:
         if self.subjects:

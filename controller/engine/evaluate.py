@@ -279,7 +279,7 @@ def exemption(direction: Direction, own: Endpoint, other: Endpoint) -> Reason | 
 
 def in_block(block: IPBlock, endpoint: Endpoint) -> bool:
     """Whether the address is in the block and in none of its excepts (rules 2.19 to 2.21)."""
-    return endpoint.is_in(block.cidr) and not any(endpoint.is_in(hole) for hole in block.excepts)
+    return block.holds(endpoint.family, endpoint.value)
 
 
 def ports_of_rule(rule: PolicyRule, query: Query, peers: tuple[Pod, ...]) -> ConnectionSet:

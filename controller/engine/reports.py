@@ -13,7 +13,8 @@ from msgspec import Struct
 from controller.engine.published import Fault, node_object
 from controller.objects.resources import ConditionType, NodePolicy
 
-_AGENT = {"app.kubernetes.io/name": "podgate", "app.kubernetes.io/component": "agent"}
+AGENT_LABELS = {"app.kubernetes.io/name": "podgate", "app.kubernetes.io/component": "agent"}
+"""Of the pods of agents, as in the manifests."""
 
 
 class NodeReport(Struct, frozen=True):
@@ -47,7 +48,7 @@ def agents_of(pods: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     for pod in pods:
         metadata, status = pod.get("metadata") or {}, pod.get("status") or {}
         labels = metadata.get("labels") or {}
-        if any(labels.get(key) != value for key, value in _AGENT.items()):
+        if any(labels.get(key) != value for key, value in AGENT_LABELS.items()):
             continue
         node = (pod.get("spec") or {}).get("nodeName") or ""
         conditions = {each.get("type"): each.get("status") for each in status.get("conditions") or ()}

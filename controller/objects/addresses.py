@@ -40,6 +40,10 @@ class Cidr(Struct, frozen=True, order=True):
         """Highest address of the block."""
         return self.network | ((1 << (BITS[self.family] - self.prefix)) - 1)
 
+    def holds(self, family: int, value: int) -> bool:
+        """Whether an address is in this block; never across families (rule 2.21)."""
+        return self.family == family and self.first <= value <= self.last
+
     def contains(self, other: "Cidr") -> bool:
         """Whether every address of `other` is in this block (equal blocks contain each other)."""
         return (

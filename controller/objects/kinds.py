@@ -43,6 +43,10 @@ class IPBlock(Struct, frozen=True, order=True):
     cidr: Cidr
     excepts: tuple[Cidr, ...] = ()
 
+    def holds(self, family: int, value: int) -> bool:
+        """Whether an address is in the block and in none of its excepts."""
+        return self.cidr.holds(family, value) and not any(hole.holds(family, value) for hole in self.excepts)
+
 
 class Peer(Struct, frozen=True, order=True):
     """One item of `from` or `to`: an IP block, or selectors of pods and namespaces (rule 2.15).

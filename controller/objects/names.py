@@ -156,3 +156,8 @@ def _as_hex(char: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 pod`, `3 pods`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

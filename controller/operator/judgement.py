@@ -18,6 +18,7 @@ from controller.objects.decode_cluster import bare_namespace
 from controller.objects.findings import Finding, Severity
 from controller.objects.kinds import Cluster, Direction, Mode, NetworkPolicy, Pod
 from controller.objects.mode import INVALID_MODE
+from controller.objects.names import counted
 from controller.operator.notices import Notice, Reason, Subject, Topic, notice
 
 PARTS_MAX = 5
@@ -55,7 +56,7 @@ def judge_pod(subject: Subject, findings: Iterable[Finding], *, is_shut: bool = 
 def enforced(policy: NetworkPolicy, nodes: int, mode: Mode = Mode.ENFORCE) -> Notice:
     """A policy is in force everywhere; in audit mode: is counted with."""
     audits = mode is Mode.AUDIT
-    text = f"{'audited' if audits else 'enforced'} on {nodes} node{'' if nodes == 1 else 's'}"
+    text = f"{'audited' if audits else 'enforced'} on {counted(nodes, 'node')}"
     if policy.generation:
         text += f" (generation {policy.generation})"
     if audits:

@@ -3,7 +3,7 @@
 # only read by people. A shell and coreutils stay, for whoever looks around in a pod; podgate calls neither.
 set -eu
 
-# What dpkg knows stays known for what remains: scanners read it, and so does `make sbom`.
+# What dpkg knows stays known for what remains: scanners read it.
 for pattern in apt libapt-pkg* sqv debconf perl-base passwd login login.defs mount util-linux bsdutils e2fsprogs \
     logsave bash diffutils tar ncurses-bin python3-pip-whl python3-setuptools-whl; do
     dpkg-query --show --showformat '${Package} ${db:Status-Status}\n' "$pattern" 2>/dev/null || true

@@ -5,6 +5,7 @@ from typing import Any
 
 from controller.cli.output.escapes import plain
 from controller.cli.verify_cluster import Link, Verified
+from controller.objects.names import counted
 
 _WIDTH = 24
 
@@ -46,8 +47,7 @@ def chain_json(verified: Verified) -> dict[str, Any]:
 
 
 def _lines(link: Link) -> Iterator[str]:
-    count = len(link.faults)
-    verdict = f"{count} difference{'' if count == 1 else 's'}" if count else "as it should be"
+    verdict = counted(len(link.faults), "difference") if link.faults else "as it should be"
     yield f"{link.name:{_WIDTH}}{verdict}{f': {plain(link.summary)}' if link.summary else ''}"
     for fault in link.faults:
         yield f"  {plain(str(fault))}"

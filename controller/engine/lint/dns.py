@@ -13,9 +13,10 @@ from controller.engine.lint.coverage import Ports
 from controller.engine.lint.dns_servers import PORT, USUAL_SERVER, DnsServer, dns_servers, is_dns_server
 from controller.engine.lint.lookalikes import Found, Lookalikes, pod_count
 from controller.engine.lint.notes import about_policy, as_note
-from controller.engine.lint.wording import counted, listed, names_of
+from controller.engine.lint.wording import listed, names_of
 from controller.objects.findings import Finding
 from controller.objects.kinds import Direction, NetworkPolicy, PolicyRule, Protocol
+from controller.objects.names import counted
 
 
 def check_dns(context: Context) -> Iterator[Finding]:

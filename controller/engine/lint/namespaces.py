@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from controller.engine.lint.context import Context
 from controller.engine.lint.lookalikes import Found, pod_count
 from controller.engine.lint.notes import about_input, about_namespace
-from controller.engine.lint.wording import counted, listed, names_of
+from controller.engine.lint.wording import listed, names_of
 from controller.objects.findings import Finding
 from controller.objects.kinds import Direction, Namespace, NetworkPolicy
+from controller.objects.names import counted
 
 
 def check_namespaces(context: Context) -> Iterator[Finding]:

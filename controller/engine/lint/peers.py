@@ -11,11 +11,11 @@ from controller.engine.lint.coverage import contradiction, pod_selector
 from controller.engine.lint.lookalikes import Found, matching, pod_count
 from controller.engine.lint.notes import about_policy, as_note, item_path, rules_of
 from controller.engine.lint.similarity import close_text, closest_labels, typing_error
-from controller.engine.lint.wording import asked, counted, listed, names_of
+from controller.engine.lint.wording import asked, listed, names_of
 from controller.objects.findings import Finding
 from controller.objects.kinds import Direction, NetworkPolicy, Peer, PolicyRule
 from controller.objects.labels import EVERYTHING, NAME_LABEL, LabelSelector, Operator, Requirement
-from controller.objects.names import shown_key
+from controller.objects.names import counted, shown_key
 
 _EVERYWHERE = frozenset({"default", "kube-node-lease", "kube-public", "kube-system"})
 

@@ -7,9 +7,10 @@ from controller.engine.lint.coverage import contradiction
 from controller.engine.lint.lookalikes import matching, pod_count
 from controller.engine.lint.notes import about_policy, as_note
 from controller.engine.lint.similarity import closest_labels, typing_error
-from controller.engine.lint.wording import asked, counted, names_of
+from controller.engine.lint.wording import asked, names_of
 from controller.objects.findings import Finding
 from controller.objects.kinds import NetworkPolicy
+from controller.objects.names import counted
 
 _PATH = "spec.podSelector"
 

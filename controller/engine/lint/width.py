@@ -6,9 +6,10 @@ from controller.engine.evaluate import peer_path, rule_path
 from controller.engine.lint.context import Context
 from controller.engine.lint.lookalikes import Found, pod_count, pods_of
 from controller.engine.lint.notes import about_policy, as_note, rules_of
-from controller.engine.lint.wording import counted, names_of
+from controller.engine.lint.wording import names_of
 from controller.objects.findings import Finding
 from controller.objects.kinds import Direction, IPBlock, NetworkPolicy, Peer, PolicyRule
+from controller.objects.names import counted
 
 
 def check_width(context: Context) -> Iterator[Finding]:

@@ -31,11 +31,6 @@ def listed(names: Iterable[str]) -> str:
     return " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
 
 
-def counted(number: int, thing: str) -> str:
-    """`1 pod`, `3 pods`."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
 def asked(selector: LabelSelector) -> str:
     """What a selector asks for: `app=web,tier in (a,b)`."""
     text = str(selector)

@@ -10,7 +10,7 @@ from controller.engine.node_policies import PolicyVersion, group_id, node_policy
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import NamedPortGroup, RulesetId
 from controller.kube.client import ApiClient
-from controller.kube.errors import NotFound
+from controller.kube.errors import Conflict, NotFound
 from controller.kube.resource import NODE_POLICIES, PEER_GROUP_SLICES, Resource
 from controller.objects.kinds import Cluster
 from controller.objects.resources import (
@@ -127,7 +127,10 @@ class Publisher:
             await self.client.create(resource, body, msgspec.Raw)
             return
         body["metadata"]["resourceVersion"] = held["metadata"]["resourceVersion"]
-        await self.client.replace(resource, body, msgspec.Raw)
+        try:
+            await self.client.replace(resource, body, msgspec.Raw)
+        except Conflict:  # the agent has reported meanwhile
+            await self._put(resource, content)
 
 
 def peer_slice(key: str, spec: PeerGroupSliceSpec, trigger: str = "") -> PeerGroupSlice:
