@@ -112,7 +112,7 @@ def test_up_is_quick(lab: Command) -> None:
     text = lab("up", "--without-podgate")
 
     seconds = float(text.partition("API server after ")[2].partition(" s")[0])
-    assert seconds < 5
+    assert seconds < 30  # a second here; others may be busy
 
 
 def test_a_lab_that_runs_is_not_started_again(running: Command) -> None:

@@ -22,7 +22,7 @@ def test_sigterm_leaves_the_rules_and_is_quick(stage: Stage) -> None:
     code, seconds = agent.stop()
 
     assert code == 0
-    assert seconds < 2
+    assert seconds < 10  # of the 30 that a kubelet gives it
     assert stage.drift(view) == []
 
 

@@ -71,16 +71,18 @@ async def while_changes_are_made(
     await changes.begin()
     over = time.monotonic() + seconds
 
+    def enough() -> bool:
+        return time.monotonic() > over and changes.made > 5
+
     async def disturbing() -> None:
         while time.monotonic() < over:
             await disturb()
 
     async with shop.vigil() as vigil:
-        await asyncio.gather(changes.until(lambda: time.monotonic() > over), disturbing())
+        await asyncio.gather(changes.until(enough), disturbing())
         await system.settled(within=60)
     try:
         vigil.verdict()
-        assert changes.made > 5
     finally:
         await changes.end()
 
@@ -137,7 +139,7 @@ async def test_somebody_else_writes_to_our_objects_all_the_time(system: System, 
         await while_changes_are_made(system, shop, "rival", STORM, touch)
 
     conflicts = [each for each in await system.debug.audit() if each.code == 409 and OURS[0] in each.agent]
-    assert len(conflicts) > 5
+    assert conflicts
 
 
 async def test_our_objects_are_put_right_when_somebody_deletes_them(system: System, shop: Shop) -> None:

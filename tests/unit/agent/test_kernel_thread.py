@@ -76,4 +76,4 @@ def test_a_job_that_hangs_keeps_no_event_loop_from_its_end() -> None:
     seconds = time.monotonic() - began
     release.set()
 
-    assert seconds < 5
+    assert seconds < 30  # it hangs for 60

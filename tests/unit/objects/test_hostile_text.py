@@ -1,7 +1,7 @@
 """Text that was made to exhaust memory, time or the stack: a clear error, quickly."""
 
 from collections.abc import Iterator
-from time import perf_counter
+from time import thread_time
 
 import pytest
 
@@ -9,14 +9,15 @@ from controller.objects.documents import parse_documents
 from controller.objects.findings import Finding
 from controller.objects.yaml_text import Allowance
 
-SECONDS = 2.0
+SECONDS = 10.0
+"""Of the processor, not of the clock, and far above the 0.5 s that the slowest takes: others may be busy."""
 
 
 @pytest.fixture(autouse=True)
 def _quick() -> Iterator[None]:
-    started = perf_counter()
+    started = thread_time()
     yield
-    assert perf_counter() - started < SECONDS
+    assert thread_time() - started < SECONDS
 
 
 def findings(text: str, allowance: Allowance | None = None) -> list[Finding]:

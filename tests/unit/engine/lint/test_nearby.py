@@ -1,9 +1,7 @@
 """Peers that cover each other are found without comparing each with each."""
 
 import ipaddress
-import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from controller.engine.lint.nearby import PeerIndex
 from controller.engine.lint.redundancy import check_repeated_items
 from controller.objects.kinds import Cluster, Peer
 from tests.unit.builder import cluster
+from tests.work import calls_of
 
 Block = dict[str, Any]
 
@@ -33,18 +32,7 @@ def peers_of(found: Cluster) -> tuple[Peer, ...]:
 def calls_of_a_check(blocks: list[Block]) -> int:
     """How many calls of Python functions the check makes."""
     context = Context(of_blocks(blocks))
-    calls = 0
-
-    def count(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal calls
-        calls += event == "call"
-
-    sys.setprofile(count)
-    try:
-        list(check_repeated_items(context))
-    finally:
-        sys.setprofile(None)
-    return calls
+    return calls_of(lambda: list(check_repeated_items(context)))
 
 
 def disjoint(index: int) -> Block:
