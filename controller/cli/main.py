@@ -24,7 +24,7 @@ _VERBS = {
     "diff": "which connections a change of policies adds and removes",
     "lint": "what is wrong with the policies",
     "apply": "programme this node from manifests",
-    "verify": "does this node's kernel hold what the manifests say",
+    "verify": "does everything hold what the policies say, down to the kernel",
     "agent": "enforce on this node what the operator publishes",
     "cleanup": "remove podgate's rules from this node",
     "operator": "publish what every node of a cluster enforces",
