@@ -25,7 +25,7 @@ from controller.agent.proxy_mode import ipvs_problem
 from controller.agent.status import Report
 from controller.agent.subscription import News, Problem, Snapshot, Subscription, Target
 from controller.dataplane.plan import Commit
-from controller.engine.rulesets import NodeView
+from controller.engine.rulesets import LocalPod, NodeView
 
 _Group = TypeVar("_Group")
 _Member = TypeVar("_Member")
@@ -249,7 +249,9 @@ class Reconciler:
         pending = 0 if target is None else len(target.pending)
         metrics, journal = self._outlets.metrics, self._outlets.journal
         metrics.stale.set(bool(stale))
-        metrics.pods.labels("enforced").set(pods - pending)
+        audited = 0 if target is None else sum(map(_only_counts, target.view.pods))
+        metrics.pods.labels("enforced").set(pods - pending - audited)
+        metrics.pods.labels("audited").set(audited)
         metrics.pods.labels("pending").set(pending)
         journal.problems(problems)
         journal.stale(stale)
@@ -291,6 +293,10 @@ class Reconciler:
         if silence < STALE_AFTER:
             return ""
         return f"the API server was not heard for more than {STALE_AFTER:.0f} s"
+
+
+def _only_counts(pod: LocalPod) -> bool:
+    return bool(pod.audited) and not pod.isolated
 
 
 def _wrote_rules(outcome: Outcome) -> bool:

@@ -54,7 +54,9 @@ class AgentMetrics:
         self.ipsets = self._gauge("ipsets", "Sets of podgate in the kernel.", "family")
         self.ipset_entries = self._gauge("ipset_entries", "Entries of podgate's sets.", "family")
         self.pods = self._gauge(
-            "pods", "Pods that policies concern; pending ones are isolated without rules.", "state"
+            "pods",
+            "Pods that policies concern: pending ones are isolated without rules, audited ones not at all.",
+            "state",
         )
         self.stale = self._gauge("stale", "1 while nothing newer may have been heard of.")
         self.drift_repairs = self._counter(

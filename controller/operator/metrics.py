@@ -14,6 +14,7 @@ FIGURES: Mapping[str, str] = {
     "leader": "1 while this replica leads.",
     "published": "1 once everything was published in this term.",
     "policies": "NetworkPolicies known.",
+    "policies_audited": "NetworkPolicies in audit mode, which drop nothing.",
     "pods_tracked": "Pods known.",
     "namespaces": "Namespaces known.",
     "nodes": "Nodes known.",

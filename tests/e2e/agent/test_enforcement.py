@@ -182,6 +182,17 @@ def test_metrics_tell_what_is_in_the_kernel(stage: Stage) -> None:
         len(each.entries) for each in held.sets
     )
     assert stage.metric('podgate_agent_pods{state="enforced"}') == 1
+
+
+@on_nft
+def test_metrics_do_not_call_a_pod_enforced_that_is_only_audited(stage: Stage) -> None:
+    view = stage.publish(MORE_POLICIES.audit(policy="shop/db"))
+    stage.start_agent()
+    stage.wait_for_view(view)
+
+    stage.wait_until(lambda: stage.metric('podgate_agent_pods{state="audited"}') == 1)
+
+    assert stage.metric('podgate_agent_pods{state="enforced"}') == 1
     assert stage.metric("podgate_agent_stale") == 0
 
 

@@ -154,6 +154,7 @@ async def test_an_operator_in_audit_mode_isolates_nobody_who_is_not_to_be_by_ann
         assert await audited(shop, "node-1") == [("web", (), ("Ingress",))]
         assert await audited(shop, "node-2") == [("client", ("Ingress",), ())]
         assert modes == {"audit"}
+        assert operator.metrics.registry.get_sample_value("podgate_operator_policies_audited") == 1
 
     async with shop.operator():
         await shop.settled()

@@ -58,7 +58,7 @@ MONITORING = "monitoring.coreos.com"
 _TEXT: Schema = {"type": "string", "minLength": 1}
 _LIST: Schema = {"type": "array", "minItems": 1}
 _TEXTS: Schema = {"type": "object", "additionalProperties": _TEXT}
-_DURATION: Schema = {"type": "string", "pattern": "^[0-9]+[smh]$"}
+_DURATION: Schema = {"type": "string", "pattern": "^[0-9]+[smhd]$"}
 
 
 def _monitoring(spec: Schema) -> Schema:
