@@ -56,11 +56,18 @@ class Denials:
 
     def __init__(self, view: NodeView) -> None:
         self.view = view
-        self._pods = {address: pod for pod in view.pods for address in pod.ips}
+        self._pods: dict[str, list[LocalPod]] = {}
+        for pod in view.pods:
+            for address in pod.ips:
+                self._pods.setdefault(address, []).append(pod)
         self._known = frozenset(view.known)
 
     def of(self, packet: Packet, *, is_audited: bool) -> Denial:
-        """Which end denied the packet, or would have if its policies were not in audit mode."""
+        """Which end denied the packet, or would have if its policies were not in audit mode.
+
+        A packet that both ends of this node would deny comes twice, and nothing in it says from which: egress
+        is named both times, and ingress once that is allowed.
+        """
         found = [*self._ends(packet)]
         denied = (self._judged(packet, *end, is_audited=is_audited) for end in found)
         first = next((each for each in denied if each is not None), None)
@@ -68,8 +75,7 @@ class Denials:
 
     def _ends(self, packet: Packet) -> Iterator[tuple[LocalPod, Direction, str]]:
         for address, direction, peer in _sides(packet):
-            pod = self._pods.get(address)
-            if pod is not None:
+            for pod in self._pods.get(address, ()):  # of several at one address all must agree (rule 2.56)
                 yield pod, direction, peer
 
     def _judged(
@@ -108,7 +114,7 @@ class Denials:
             pod=_name(pod),
             direction=direction,
             peer=peer,
-            peer_pod=_name(self._pods.get(peer)),
+            peer_pod=_name(next(iter(self._pods.get(peer, ())), None)),
             policies=tuple(policies),
             reason=reason,
         )
