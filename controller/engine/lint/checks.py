@@ -6,6 +6,7 @@ here and explained in `codes`.
 
 from controller.engine.lint.context import Context
 from controller.engine.lint.dns import check_dns, check_dns_ingress
+from controller.engine.lint.modes import check_modes
 from controller.engine.lint.namespaces import check_namespaces
 from controller.engine.lint.notes import Check
 from controller.engine.lint.peers import check_alternatives, check_peers
@@ -30,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     check_repeated_items,
     check_redundancy,
     check_namespaces,
+    check_modes,
 )
 """Every check, in no particular order: none depends on another."""
 

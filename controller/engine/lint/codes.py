@@ -198,9 +198,22 @@ _EFFECT = {
         "A peer or port of a rule is covered by another item of the same list.",
         "Remove it, or narrow the other.",
     ),
+    "audit-without-say": Explanation(
+        "Policy on trial beside enforced ones",
+        "The policy is in audit mode (podgate.dev/mode), and others that isolate the same pods in the same "
+        "direction are enforced. These decide alone: what the rules of this policy allow is closed, unless "
+        "they allow it too. Info only where it has no rules, and so just no effect.",
+        "Put the whole namespace on trial, or enforce this policy too.",
+    ),
 }
 
 _OPEN = {
+    "only-audited": Explanation(
+        "Pods that are only audited",
+        "All policies that isolate these pods in a direction are in audit mode (podgate.dev/mode on policy "
+        "or namespace, or the operator's --mode): what they do not allow is counted and passes.",
+        "Enforce them when the trial is over.",
+    ),
     "no-pods": Explanation(
         "Policies without pods",
         "The input has policies and no pods or workloads, so that nothing can be said on what selectors "

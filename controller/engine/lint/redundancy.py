@@ -24,7 +24,7 @@ from controller.engine.lint.nearby import PeerIndex
 from controller.engine.lint.notes import about_policy, item_path, reads_in_full, rules_of
 from controller.engine.lint.wording import listed
 from controller.objects.findings import Finding
-from controller.objects.kinds import Direction, NetworkPolicy, Peer, PolicyRule
+from controller.objects.kinds import Direction, Mode, NetworkPolicy, Peer, PolicyRule
 
 
 def check_repeated_items(context: Context) -> Iterator[Finding]:
@@ -44,8 +44,7 @@ def check_redundancy(context: Context) -> Iterator[Finding]:
     Each peer is compared with those that share a required label, a block around it, or require none: near
     O(rules) where policies speak of different pods, O(rules squared) where all speak of the same.
     """
-    for policies in context.policies_of.values():
-        readable = [policy for policy in policies if reads_in_full(policy)]
+    for readable in _comparable(context):
         kept: dict[Hashable, NetworkPolicy] = {}
         for policy in readable:
             first = kept.setdefault(_meaning(policy), policy)
@@ -53,6 +52,17 @@ def check_redundancy(context: Context) -> Iterator[Finding]:
                 message = f"means the same as {first.name}: same pods, same directions, same rules"
                 yield about_policy(policy, "duplicate-policy", "", message, "remove one of the two")
         yield from _Namespace(tuple(kept.values())).findings()
+
+
+def _comparable(context: Context) -> Iterator[list[NetworkPolicy]]:
+    """Those of a namespace and mode that could be read: what is only on trial replaces nothing in force."""
+    for policies in context.policies_of.values():
+        for mode in Mode:
+            yield [
+                policy
+                for policy in policies
+                if reads_in_full(policy) and context.evaluator.mode(policy) is mode
+            ]
 
 
 def _covered_peers(policy: NetworkPolicy, direction: Direction, rule: PolicyRule) -> Iterator[Finding]:

@@ -160,3 +160,17 @@ def test_different_items_are_fine() -> None:
     rule = {"from": [pods(app="web"), pods(app="api")], "ports": [port(80), port(80, "UDP"), port("http")]}
     assert not found(policies(p=ingress(rule)), "redundant-item")
     assert not is_noted(policies(p=ingress(rule)), "shadowed-rule")
+
+
+def test_a_policy_in_force_is_not_covered_by_one_on_trial() -> None:
+    built = shop().policy("shop/a", {}).policy("shop/b", {})
+    assert found(built, "duplicate-policy")
+    assert not found(built.audit(policy="shop/a"), "duplicate-policy")
+
+
+def test_a_rule_in_force_is_not_covered_by_one_on_trial() -> None:
+    wide = {"ingress": [{"from": [pods()]}]}
+    narrow = {"ingress": [{"from": [pods(app="web")]}, {"from": [pods(app="api")], "ports": [port(1)]}]}
+    built = shop().policy("shop/narrow", narrow).policy("shop/wide", wide)
+    assert found(built, "shadowed-policy")
+    assert not found(built.audit(policy="shop/wide"), "shadowed-policy")
