@@ -31,6 +31,8 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--backend",
+            envvar="PODGATE_BACKEND",
+            show_envvar=True,
             type=click.Choice([AUTO, *(each.value for each in Backend)]),
             default=AUTO,
             show_default=True,
@@ -76,21 +78,38 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How the rules are made."""
+    """How the rules are made.
+
+    As environment variables of a DaemonSet they reach every command that is run beside its agent, too.
+    """
     options = (
         click.option(
-            "--unknown-pods", type=click.Choice(["allow", "deny"]), default="allow", show_default=True
+            "--unknown-pods",
+            envvar="PODGATE_UNKNOWN_PODS",
+            show_envvar=True,
+            type=click.Choice(["allow", "deny"]),
+            default="allow",
+            show_default=True,
+            help="What becomes of packets of this node's pod addresses that belong to no known pod.",
         ),
         click.option(
             "--allow-own-node-egress",
+            envvar="PODGATE_ALLOW_OWN_NODE_EGRESS",
+            show_envvar=True,
             is_flag=True,
             help="Let pods reach their own node whatever policies say.",
         ),
         click.option(
-            "--keep-established", is_flag=True, help="Do not cut connections that policies no longer allow."
+            "--keep-established",
+            envvar="PODGATE_KEEP_ESTABLISHED",
+            show_envvar=True,
+            is_flag=True,
+            help="Do not cut connections that policies no longer allow.",
         ),
         click.option(
             "--mark-mask",
+            envvar="PODGATE_MARK_MASK",
+            show_envvar=True,
             default="0x1fff0000",
             show_default=True,
             help="The bits of the connection mark to use.",
@@ -106,17 +125,20 @@ def log_drops_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option(
             "--log-drops",
+            envvar="PODGATE_LOG_DROPS",
+            show_envvar=True,
             default=OFF,
             show_default=True,
-            envvar="PODGATE_LOG_DROPS",
             metavar="off|N/s",
             help=(
                 f"Log denied packets, so many a second of each family, 1 to {LIMIT_MAX}; "
-                "`podgate drops` shows them.  [env: PODGATE_LOG_DROPS]"
+                "`podgate drops` shows them."
             ),
         ),
         click.option(
             "--log-drops-group",
+            envvar="PODGATE_LOG_DROPS_GROUP",
+            show_envvar=True,
             type=click.IntRange(1, 65535),
             default=DEFAULT_LOG_GROUP,
             show_default=True,
