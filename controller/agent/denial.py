@@ -62,14 +62,10 @@ class Denials:
                 self._pods.setdefault(address, []).append(pod)
         self._known = frozenset(view.known)
 
-    def of(self, packet: Packet, *, is_audited: bool) -> Denial:
-        """Which end denied the packet, or would have if its policies were not in audit mode.
-
-        A packet that both ends of this node would deny comes twice, and nothing in it says from which: egress
-        is named both times, and ingress once that is allowed.
-        """
-        found = [*self._ends(packet)]
-        denied = (self._judged(packet, *end, is_audited=is_audited) for end in found)
+    def of(self, packet: Packet, audited: Direction | None = None) -> Denial:
+        """Which end denied the packet, or would have in the direction in which it is only audited."""
+        found = [end for end in self._ends(packet) if audited in {None, end[1]}]
+        denied = (self._judged(packet, *end, is_audited=audited is not None) for end in found)
         first = next((each for each in denied if each is not None), None)
         return first or self._unknown(packet) or self._changed(packet, found)
 

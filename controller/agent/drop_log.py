@@ -7,7 +7,7 @@ protocol and port, is told of at once, and again after two minutes with the pack
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -18,6 +18,7 @@ from controller.agent.packet import Packet, decode
 from controller.agent.packet_log import Logged, PacketLog
 from controller.dataplane import names
 from controller.engine.rulesets import NodeView
+from controller.objects.kinds import Direction
 from controller.telemetry.logs import Logger, logger
 
 DROPPED = "packet dropped"
@@ -26,10 +27,16 @@ AUDITED = "packet would be dropped"
 
 AGAIN = 120.0
 """Seconds between two lines of one connection."""
+
 _REMEMBERED = 4096
 """Connections; the one that was not heard of for longest is forgotten first."""
 _LOOK = 10.0
 """Seconds between two looks for connections whose time is over."""
+
+_AUDITED: Mapping[str, Direction] = {
+    names.LOG_PREFIXES[chain]: direction for direction, chain in names.AUDIT.items()
+}
+"""The direction that is only audited, by what its packets carry."""
 
 
 class _Key(NamedTuple):
@@ -154,6 +161,6 @@ class DropLog:
             return
         if self._denials is None or self._denials.view is not view:
             self._denials = Denials(view)
-        is_audited = logged.prefix == names.LOG_PREFIXES[names.AUDIT]
-        self._metrics.drops_logged.labels("audit" if is_audited else "drop").inc()
-        self._lines.take(packet, self._denials.of(packet, is_audited=is_audited), is_audited=is_audited)
+        audited = _AUDITED.get(logged.prefix)
+        self._metrics.drops_logged.labels("audit" if audited else "drop").inc()
+        self._lines.take(packet, self._denials.of(packet, audited), is_audited=audited is not None)

@@ -27,7 +27,7 @@ _REASONS = (
 )
 
 
-_VERDICTS = {DENY: "drop", AUDIT: "audit"}
+_VERDICTS = {DENY: "drop", **dict.fromkeys(AUDIT.values(), "audit")}
 
 
 class AgentMetrics:

@@ -105,8 +105,8 @@ class NodeCompiler:
         dispatch, self._own_sets = self._dispatch.compile(view, profiles)
         before = self._chains
         made = [*dispatch, *profiles.chains()]
-        if any(_audits(chain) for chain in made):
-            made.append(_audit_chain(self._settings))
+        ends = {chain.rules[-1].target for chain in made if chain.rules}
+        made += [_audit_chain(name, self._settings) for name in names.AUDIT.values() if Goto(name) in ends]
         self._chains = {chain.name: _known(before, chain) for chain in made}
         profiles.forget_earlier()
         return profiles
@@ -116,10 +116,6 @@ def _known(before: Mapping[str, Chain], chain: Chain) -> Chain:
     """The chain, as the object that it was before."""
     found = before.get(chain.name)
     return found if found is not None and found == chain else chain
-
-
-def _audits(chain: Chain) -> bool:
-    return any(rule.target == Goto(names.AUDIT) for rule in chain.rules[-1:])
 
 
 def _changed_members(old: NodeView, new: NodeView) -> list[Group] | None:
@@ -209,9 +205,9 @@ def _deny_chain(settings: Settings) -> Chain:
     )
 
 
-def _audit_chain(settings: Settings) -> Chain:
+def _audit_chain(name: str, settings: Settings) -> Chain:
     """Reached by goto: its RETURN goes back to where the profile was called, so what comes next is asked."""
-    return _unmatched_chain(names.AUDIT, settings, Rule((), Return(), "would be denied"))
+    return _unmatched_chain(name, settings, Rule((), Return(), "would be denied"))
 
 
 def _unmatched_chain(name: str, settings: Settings, *consequences: Rule) -> Chain:

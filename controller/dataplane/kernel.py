@@ -170,7 +170,7 @@ class Kernel:
         )
 
     def denied(self, chains: Iterable[str] = names.LOG_PREFIXES) -> dict[str, int]:
-        """The packets counted by each chain where they end, `DENY` and `AUDIT`, since its rule was made.
+        """The packets counted by each chain where they end (`DENY`, `AUDIT`), since its rule was made.
 
         2 to 4 ms a chain. Empty where there is none; raises KernelError where nobody answers.
         """

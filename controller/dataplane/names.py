@@ -21,10 +21,13 @@ NODE_ENTRY = "PODGATE-IN"
 DENY = "PODGATE-D"
 """Where a packet ends that no rule allowed."""
 
-AUDIT = "PODGATE-A"
-"""Where a packet is counted that no rule of policies in audit mode allowed; then it goes on."""
+AUDIT = {direction: f"PODGATE-A{direction[0]}" for direction in Direction}
+"""By direction, where a packet is counted that no rule of policies in audit mode allowed; then it goes on."""
 
-LOG_PREFIXES = {DENY: "podgate-drop", AUDIT: "podgate-audit"}
+LOG_PREFIXES = {
+    DENY: "podgate-drop",
+    **{chain: f"podgate-audit-{direction.lower()}" for direction, chain in AUDIT.items()},
+}
 """What logged packets of these chains carry."""
 
 

@@ -5,7 +5,7 @@ list), and every pair of alternatives one rule, ports before sets, as a failed p
 set lookup.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -51,7 +51,9 @@ from controller.objects.kinds import ContainerPort, Direction, Protocol
 Matches = tuple[Match, ...]
 _Tail = tuple[Rule, ...]
 _ISOLATED: _Tail = (Rule((), Goto(names.DENY), "isolated"),)
-_AUDITED: _Tail = (Rule((), Goto(names.AUDIT), "audit: would be denied"),)
+_AUDITED: Mapping[Direction, _Tail] = {
+    direction: (Rule((), Goto(chain), "audit: would be denied"),) for direction, chain in names.AUDIT.items()
+}
 _OPEN: _Tail = ()
 """What happens to a packet that no rule of the middle tier matched; in `_OPEN` the Baseline tier is asked."""
 _Key = tuple[Direction, _Tail, tuple[RulesetId, ...], tuple[ContainerPort, ...]]
@@ -258,7 +260,7 @@ def _tail(pod: LocalPod, direction: Direction, ids: tuple[RulesetId, ...]) -> _T
         return _ISOLATED
     # Audit changes no traffic: where the Baseline tier has a say it keeps it, and nothing is counted.
     if direction in pod.audited and not any(ruleset.tier is Tier.BASELINE for ruleset in ids):
-        return _AUDITED
+        return _AUDITED[direction]
     return _OPEN
 
 

@@ -11,6 +11,7 @@ from controller.dataplane.counters import last_count
 from controller.dataplane.kernel import Kernel
 from controller.dataplane.tools import Backend, count_command
 from controller.engine.rulesets import NodeView
+from controller.objects.kinds import Direction
 from tests.kernel.host import Host, needs_host
 from tests.kernel.loopback import UdpFlow, own
 from tests.kernel.mirror import mirror
@@ -42,13 +43,13 @@ def test_what_would_be_denied_arrives_and_is_counted_and_what_is_allowed_is_not(
     trial.enforce(built.build())
     allowed = [Probe("x/a", "x/b", TCP, 80, family), Probe("x/c", "x/b", TCP, 80, family)]
     trial.expect(allowed=allowed)
-    before = count(trial, names.AUDIT, family)
+    before = count(trial, names.AUDIT[Direction.INGRESS], family)
     would_be_denied = [Probe("x/a", "x/b", TCP, 81, family), Probe("x/c", "x/b", UDP, 81, family)]
 
     trial.expect(allowed=would_be_denied)
 
     assert before == 0
-    assert count(trial, names.AUDIT, family) == len(would_be_denied)
+    assert count(trial, names.AUDIT[Direction.INGRESS], family) == len(would_be_denied)
     assert count(trial, names.DENY, family) == 0
 
 
@@ -109,6 +110,6 @@ def test_the_rules_are_read_back_and_the_chain_goes_with_the_last_pod_that_needs
     drift = host.node(families=[family]).verify(wanted)
     enforcer.apply(replace(wanted, pods=()))
 
-    assert names.AUDIT in with_audit
+    assert names.AUDIT[Direction.EGRESS] in with_audit
     assert drift == []
-    assert names.AUDIT not in {chain.name for chain in kernel.read().chains}
+    assert with_audit - {chain.name for chain in kernel.read().chains} >= {names.AUDIT[Direction.EGRESS]}

@@ -64,7 +64,7 @@ def test_a_denied_packet_says_which_pod_denied_it_and_by_which_policy(trial: Tri
         log.close()
 
     denials = Denials(Resolver.of(cluster).view("node-1"))
-    found = {denials.of(packet, is_audited=False) for each in packets if (packet := decode(each.octets))}
+    found = {denials.of(packet) for each in packets if (packet := decode(each.octets))}
     assert {each.prefix for each in packets} == {"podgate-drop"}
     source = trial.lab.address("x/a", family)
     assert {replace(each, peer_pod="") for each in found} == {

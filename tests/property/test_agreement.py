@@ -72,4 +72,4 @@ def _assert_agreement(
 def _is_counted(walk: Walk) -> bool:
     """Whether some node counts the packet as one that would be denied."""
     steps = (step for passage in walk.passages for step in passage.outcome.trace)
-    return any(step.chain == AUDIT and step.rule.comment == "would be denied" for step in steps)
+    return any(step.chain in AUDIT.values() and step.rule.comment == "would be denied" for step in steps)

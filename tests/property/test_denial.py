@@ -30,8 +30,8 @@ def test_the_reason_of_a_denial_names_the_end_that_denies_and_its_policies(
         for protocol, port in asked:
             packet = Packet(source.family, str(source.address), str(destination.address), protocol, port)
             for end, decision in _refusals(evaluator, source, destination, protocol, port):
-                is_audited = decision.reason is Reason.AUDITED
-                told = denials[end.subjects[0].node].of(packet, is_audited=is_audited)
+                audited = decision.direction if decision.reason is Reason.AUDITED else None
+                told = denials[end.subjects[0].node].of(packet, audited)
                 assert _is_right(evaluator, told, end, decision.direction), (packet, told, decision)
 
 
@@ -45,15 +45,11 @@ def _pairs(cluster: Cluster, evaluator: Evaluator) -> Iterator[tuple[Endpoint, E
 def _refusals(
     evaluator: Evaluator, source: Endpoint, destination: Endpoint, protocol: Protocol, port: int
 ) -> Iterator[tuple[Endpoint, Decision]]:
-    """The ends at which the packet is dropped or counted as one that would be; of the latter one a node."""
+    """The ends at which the packet is dropped or counted as one that would be."""
     verdict = evaluator.evaluate(source, destination, protocol, port)
-    told: set[tuple[str, bool]] = set()
     for end, decision in ((source, verdict.egress), (destination, verdict.ingress)):
         if decision.reason in {Reason.NO_RULE, Reason.QUARANTINED, Reason.AUDITED} and end.subjects:
-            seen = end.subjects[0].node, decision.allowed
-            if seen not in told:
-                yield end, decision
-            told.add(seen)
+            yield end, decision
         if not decision.allowed:
             return
 

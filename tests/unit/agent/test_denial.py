@@ -44,7 +44,7 @@ def denial(
     source: str, destination: str, number: int, protocol: int = 6, view: NodeView | None = None
 ) -> Denial:
     packet = Packet(4, source, destination, protocol, number)
-    return Denials(view or SHOP.view()).of(packet, is_audited=False)
+    return Denials(view or SHOP.view()).of(packet)
 
 
 def test_ingress_of_a_local_pod_is_denied_to_whom_no_rule_names() -> None:
@@ -110,6 +110,17 @@ def test_a_packet_of_the_audit_chain_is_judged_by_what_is_only_audited() -> None
     view = SHOP.view()
     audited = replace(view, pods=tuple(replace(pod, isolated=(), audited=pod.isolated) for pod in view.pods))
 
-    found = Denials(audited).of(Packet(4, OTHER, DB, 6, 80), is_audited=True)
+    found = Denials(audited).of(Packet(4, OTHER, DB, 6, 80), Direction.INGRESS)
 
     assert (found.pod, found.policies, found.reason) == ("shop/db", ("shop/db",), Reason.NO_RULE_MATCHED)
+
+
+def test_of_two_ends_that_are_audited_the_one_is_named_that_the_kernel_counted() -> None:
+    view = SHOP.view()
+    audited = replace(view, pods=tuple(replace(pod, isolated=(), audited=pod.isolated) for pod in view.pods))
+    packet = Packet(4, WEB, DB, 6, 81)
+
+    found = [Denials(audited).of(packet, direction) for direction in (Direction.EGRESS, Direction.INGRESS)]
+
+    assert [each.pod for each in found] == ["shop/web", "shop/db"]
+    assert [each.direction for each in found] == [Direction.EGRESS, Direction.INGRESS]

@@ -11,7 +11,7 @@ from controller.engine.identity import digest
 from controller.objects.kinds import Direction
 
 INGRESS, EGRESS = Direction.INGRESS, Direction.EGRESS
-FIXED = [names.ENTRY, names.NODE_ENTRY, names.DENY, names.AUDIT, *map(names.dispatch, Direction)]
+FIXED = [names.ENTRY, names.NODE_ENTRY, names.DENY, *names.AUDIT.values(), *map(names.dispatch, Direction)]
 BUCKETS = [
     names.bucket(direction, "".join(digits))
     for direction in Direction
@@ -22,7 +22,15 @@ PROFILES = [names.profile(direction, ["x"]) for direction in Direction]
 
 
 def test_the_fixed_chains_have_the_names_of_the_layout() -> None:
-    assert FIXED == ["PODGATE", "PODGATE-IN", "PODGATE-D", "PODGATE-A", "PODGATE-I", "PODGATE-E"]
+    assert FIXED == [
+        "PODGATE",
+        "PODGATE-IN",
+        "PODGATE-D",
+        "PODGATE-AI",
+        "PODGATE-AE",
+        "PODGATE-I",
+        "PODGATE-E",
+    ]
 
 
 def test_chains_of_every_kind_are_short_ours_and_different() -> None:
