@@ -141,7 +141,15 @@ class Causes:
         if after is not None and act in {Act.NO_LONGER_ALLOWS, Act.NO_LONGER_ISOLATES}:
             policy, line = after, line_of(after, path)
         source = Source(policy.source.file, line or policy.source.line) if policy.source.file else Source()
-        return Cause(policy.namespace, policy.name, act, _edit(before, after), path, source)
+        return Cause(policy.namespace, policy.name, act, self._edit(before, after), path, source)
+
+    def _edit(self, old: NetworkPolicy | None, new: NetworkPolicy | None) -> Edit:
+        """What happened to a policy, by its namespace's mode too; where it is written does not matter."""
+        if old is None or new is None:
+            return Edit.ADDED if old is None else Edit.REMOVED
+        before = (old.pod_selector, old.directions, old.ingress, old.egress, self._old.evaluator.mode(old))
+        after = (new.pod_selector, new.directions, new.ingress, new.egress, self._new.evaluator.mode(new))
+        return Edit.UNCHANGED if before == after else Edit.CHANGED
 
 
 _LookUp = Callable[[Change, Service], Iterator[Cause]]
@@ -215,12 +223,3 @@ def _decision(verdict: Verdict | None, direction: Direction) -> Decision | None:
 def _isolates(decision: Decision) -> bool:
     """Whether a policy in force has a say at this end."""
     return decision.reason is not Reason.NOT_ISOLATED and not decision.audited
-
-
-def _edit(old: NetworkPolicy | None, new: NetworkPolicy | None) -> Edit:
-    """What happened to a policy; where it is written does not matter."""
-    if old is None or new is None:
-        return Edit.ADDED if old is None else Edit.REMOVED
-    before = (old.pod_selector, old.directions, old.ingress, old.egress, old.mode)
-    after = (new.pod_selector, new.directions, new.ingress, new.egress, new.mode)
-    return Edit.UNCHANGED if before == after else Edit.CHANGED

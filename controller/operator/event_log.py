@@ -76,8 +76,12 @@ class EventLog:
             del self._told[subject]
 
     def happened(self, notice: Notice) -> None:
-        """Something came about, once."""
-        entry = self._told.setdefault(notice.topic.subject, {}).setdefault(notice.topic, _Told())
+        """Something came about, once; what came about before it is over, and told again if it comes back."""
+        told = self._told.setdefault(notice.topic.subject, {})
+        for topic in [each for each in told if each.reason.is_once and each != notice.topic]:
+            del told[topic]
+            self._waiting.pop(topic, None)
+        entry = told.setdefault(notice.topic, _Told())
         if not entry.times:
             self._wait(notice)
 

@@ -161,3 +161,11 @@ def test_nothing_is_between_pods_that_share_no_side() -> None:
     found = changes(OPEN.pod("shop/old"), OPEN.pod("shop/new"))
     assert ("shop/old", "shop/new") not in found
     assert found["shop/old", "shop/web"].added == NOTHING
+
+
+def test_a_policy_in_another_mode_by_its_namespace_is_changed() -> None:
+    built = OPEN.policy("shop/deny", DENY)
+    found = causes(built.audit(namespace="shop"), built)
+    assert [(each.policy, each.edit, each.act) for each in found] == [
+        ("shop/deny", Edit.CHANGED, Act.ISOLATES)
+    ]
