@@ -146,6 +146,15 @@ async def test_wait_ends_when_the_agents_report(live: Live) -> None:
     assert result.output == "networkpolicy/deny enforced on 1/1 nodes\n"
 
 
+async def test_wait_does_not_call_enforced_what_only_counts(live: Live) -> None:
+    for node in ("node-1", "node-2"):
+        live.publish(node, observed=True, mode=Mode.AUDIT)
+
+    result = await live.run("wait", "--for=enforced", "--all", "-n", "shop")
+
+    assert (result.return_value, result.output) == (0, "networkpolicy/deny audited on 1/1 nodes\n")
+
+
 async def test_wait_gives_up_and_says_what_is_missing(live: Live) -> None:
     result = await live.run("wait", "--for=enforced", "netpol/deny", "-n", "shop", "--timeout", "0.2s")
 
