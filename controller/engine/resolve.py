@@ -278,6 +278,8 @@ class Resolver:
 
     def _renew(self, policy: NetworkPolicy) -> None:
         """The same rules in another edition or another mode: nothing is resolved anew, only told."""
+        if self._policies[policy.key].findings != policy.findings:  # to be told even where it selects no pods
+            self._changes.rulesets.update(ruleset_id(policy, direction) for direction in policy.directions)
         self._policies[policy.key] = policy
         namespace = self.inventory.namespace(policy.namespace)
         self._note_mode(namespace, policy, present=True)
