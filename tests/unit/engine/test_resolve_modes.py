@@ -3,7 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from controller.engine.resolve import BOTH, Resolver
+from controller.engine.local_pods import BOTH
+from controller.engine.resolve import Resolver
 from controller.engine.rulesets import LocalPod
 from controller.objects.findings import Finding, Severity
 from controller.objects.kinds import Direction, Mode, Namespace
