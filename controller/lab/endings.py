@@ -38,9 +38,9 @@ class NamespaceObject(Struct):
     spec: NamespaceSpec = msgspec.field(default_factory=NamespaceSpec)
 
     @property
-    def waits_for_us(self) -> bool:
-        """Whether it is being deleted, and stays until somebody says that it is empty."""
-        return self.metadata.deletion_timestamp is not None and bool(self.spec.finalizers)
+    def is_ending(self) -> bool:
+        """Whether it is being deleted: it stays until somebody says that it is empty."""
+        return self.metadata.deletion_timestamp is not None
 
 
 class NamespaceController:
@@ -55,7 +55,7 @@ class NamespaceController:
         """Until cancelled."""
         while True:
             await self.trigger.wait()
-            ending = [each.metadata.name for each in self._namespaces() if each.waits_for_us]
+            ending = [each.metadata.name for each in self._namespaces() if each.is_ending]
             for name in ending:
                 try:
                     if not await self._is_emptied(name):
@@ -86,6 +86,11 @@ class NamespaceController:
             return
 
     async def _let_go(self, name: str) -> None:
+        """Say that it is empty and delete it once more: who is second may have left it to the first."""
         body = await self._client.get(NAMESPACES, name, dict[str, Any])
-        body["spec"] = {"finalizers": []}
-        await self._client.replace(NAMESPACES, body, msgspec.Raw, subresource="finalize")
+        if "deletionTimestamp" not in body["metadata"]:
+            return  # another of this name
+        if body["spec"].get("finalizers"):
+            body["spec"] = {"finalizers": []}
+            await self._client.replace(NAMESPACES, body, msgspec.Raw, subresource="finalize")
+        await self._client.delete(NAMESPACES, name, uid=body["metadata"]["uid"])
