@@ -5,6 +5,7 @@
 #   BASE=docker.io/library/python:3.13-slim-trixie hack/image/check.sh      on the base of the Dockerfile
 #   hack/image/check.sh --arch arm64               for another machine, through qemu-user: ten minutes, and no rules
 #   hack/image/check.sh --without-engine           as where podman cannot be had: the Dockerfile's steps in a chroot
+#   hack/image/check.sh --sbom                     the same, and no check: only build/image/sbom.json, what it holds
 #
 # The last line says which of them it was, on standard output; exit code 3: none, neither podman nor debootstrap can be
 # had. Needs root, on Debian or Ubuntu; installs podman, runc and debootstrap when they are missing. Whatever it makes
@@ -64,12 +65,13 @@ sys.exit('\n'.join(wrong) or 0)
 
 main() {
     ARCH=$HOST_ARCH
-    local way=podman
+    local way=podman checks=all
     case "$#:${1:-}" in
         0:) ;;
         1:--without-engine) way=chroot ;;
+        1:--sbom) way=chroot checks=none ;;
         2:--arch) ARCH=$2 ;;
-        *) fail "usage: $0 [--arch amd64|arm64 | --without-engine]" ;;
+        *) fail "usage: $0 [--arch amd64|arm64 | --without-engine | --sbom]" ;;
     esac
     readonly ARCH BASE_FOLDER=$FOLDER/base-$SUITE-$ARCH
     ((EUID == 0)) || fail "network namespaces have to be made: run this as root"
@@ -79,6 +81,13 @@ main() {
     choose "$way"
     emulated || [[ $ARCH == "$HOST_ARCH" ]] || fail "nothing here runs $ARCH: apt-get install qemu-user-static binfmt-support"
     way_build
+    [[ $checks == none ]] || check
+    write_sbom
+    state_size
+    way_name "$checks"
+}
+
+check() {
     check_identity
     check_contents
     check_explain
@@ -91,9 +100,6 @@ main() {
     else
         say "no rules were tried: qemu-user does not translate the netlink messages of iptables and ipset"
     fi
-    write_sbom
-    state_size
-    way_name
 }
 
 # Reads the functions of a way: podman's where it can be installed and started, else those of the chroot.

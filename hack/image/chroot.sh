@@ -16,8 +16,9 @@ way_ready() {
 }
 
 way_name() {
-    echo "NOT built by an engine: its steps were run in a chroot on a debootstrapped $SUITE, and what came of them with" \
-        "unshare and capsh, without seccomp"
+    local run=", and what came of them with unshare and capsh, without seccomp"
+    [[ $1 == all ]] || run=", and what came of them was not run"
+    echo "NOT built by an engine: its steps were run in a chroot on a debootstrapped $SUITE$run"
 }
 
 way_build() {

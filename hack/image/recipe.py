@@ -150,7 +150,7 @@ class _Reader:
 
     def _arg(self, value: str) -> None:
         name, is_default, default = value.partition("=")
-        if not name.isidentifier():
+        if not name.isidentifier() or len(list(WordSplitter(default).split())) > 1:
             raise UnknownStepError("one name, with or without =DEFAULT, is known")
         self._declared.add(name)
         found = self._before_stages.get(name, self._expanded(default) if is_default else None)

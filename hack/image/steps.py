@@ -42,14 +42,14 @@ def main() -> None:
         )
         bases = {name: Path(folder) for name, folder in (each.rsplit("=", 1) for each in arguments.base)}
         ignored = Ignored((CONTEXT / ".dockerignore").read_text())
-        _Folders(arguments.folder, bases, ignored, arguments.volume).take(stages)
+        Folders(arguments.folder, bases, ignored, arguments.volume).take(stages)
     except (UnknownStepError, OSError, ValueError) as error:
         sys.exit(f"steps: {error}")
     except subprocess.CalledProcessError as error:
         sys.exit(f"steps: exit code {error.returncode} of: {shlex.join(map(str, error.cmd))}")
 
 
-class _Folders:
+class Folders:
     """One folder a stage, gone when the image is there."""
 
     def __init__(
@@ -61,6 +61,7 @@ class _Folders:
         self._volumes = volumes
 
     def take(self, stages: Sequence[Stage]) -> None:
+        """Take the steps of all stages. Raises UnknownStepError, OSError or CalledProcessError, and stops there."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
         for stage in stages:
