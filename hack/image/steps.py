@@ -61,7 +61,7 @@ class Folders:
         self._volumes = volumes
 
     def take(self, stages: Sequence[Stage]) -> None:
-        """Take the steps of all stages. Raises UnknownStepError, OSError or CalledProcessError, and stops there."""
+        """Take all steps, or stop at one: raises UnknownStepError, OSError or CalledProcessError."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
         for stage in stages:
