@@ -289,6 +289,7 @@ check_process() {
     done
     sleep 1.5
     [[ $(states "$name") != *Z* ]] || fail "$verb has zombies: $(states "$name" | xargs)"
+    [[ $(logs "$name") != *"is started again"* ]] || fail "part of $verb does not start: $(logs "$name" | tail -n 5)"
     SECONDS=0
     stop "$name"
     ((CODE == 0)) || fail "$verb ends with $CODE at SIGTERM"

@@ -53,7 +53,8 @@ run() {
 start() {
     local name=$1
     shift
-    PID_FILE=$FOLDER/$name.pid run "$@" >"$FOLDER/$name.log" 2>&1 &
+    # Not `run`: this process itself becomes the one to wait for, and to end.
+    PID_FILE=$FOLDER/$name.pid contained "$@" >"$FOLDER/$name.log" 2>&1 &
     STARTED=$!
 }
 
@@ -84,7 +85,11 @@ stop() {
 }
 
 discard() {
-    kill -TERM "$STARTED" 2>/dev/null || true
+    if [[ -e $FOLDER/$1.pid ]]; then
+        kill -TERM "$STARTED" || true
+        wait "$STARTED" || true
+        rm -f "$FOLDER/$1.pid"
+    fi
 }
 
 # Sets ROOT, the folder where the file system can be read until `unseen`.

@@ -126,7 +126,6 @@ def _enter(arguments: argparse.Namespace) -> None:
         # Still the machine's /proc, so this is the machine's number.
         arguments.pid_file.write_text(str(Path("/proc/self").readlink()))
     _mount("--bind", root, root)
-    os.chdir(root)
     if arguments.build:
         _mount("-t", "proc", "proc", root / "proc")
     else:

@@ -42,9 +42,9 @@ import_base() {
     tar --directory "$BASE_FOLDER" --create . | engine import --quiet --arch "$ARCH" - "$BASE" >/dev/null
 }
 
-# The limits are set because a machine may not let podman raise them.
+# The limits are set because a machine may not let podman raise them. No name for the user: a kubelet gives it none.
 contained() {
-    engine run --runtime runc --platform "linux/$ARCH" --read-only --read-only-tmpfs=false --cap-drop all \
+    engine run --runtime runc --platform "linux/$ARCH" --passwd=false --read-only --read-only-tmpfs=false --cap-drop all \
         --security-opt no-new-privileges --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 "$@"
 }
 
