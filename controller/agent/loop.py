@@ -296,7 +296,8 @@ class Reconciler:
 
 
 def _only_counts(pod: LocalPod) -> bool:
-    return bool(pod.audited) and not pod.isolated
+    """Whether nothing is denied to it. Without rules its trial waits for a group, and it is open as well."""
+    return not pod.isolated and (bool(pod.audited) or not pod.rulesets)
 
 
 def _wrote_rules(outcome: Outcome) -> bool:

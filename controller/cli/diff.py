@@ -4,10 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from controller.cli.console import Painter, wants_color
 from controller.cli.failure import CLEAN, FOUND, CommandError
-from controller.cli.input import read_manifests, reading_options, report, require_readable, status_of
+from controller.cli.input import (
+    CLUSTER,
+    read_manifests,
+    reading_options,
+    report,
+    require_readable,
+    status_of,
+)
 from controller.cli.output.changes import Entry, report_of, review
 from controller.cli.output.escapes import plain
 from controller.cli.targets import node_names
@@ -72,6 +80,10 @@ def command(
     if nodes and not render:
         raise CommandError("--node chooses whose rules are shown: add --render")
     (before, problems), (after, more_problems) = (_read(path, manifests) for path in (old, new))
+    if manifests["mode"] is None and old.startswith(CLUSTER) is not new.startswith(CLUSTER):
+        # What is planned for a cluster is in the mode of its operator, as what is there.
+        mode = (before if old.startswith(CLUSTER) else after).mode
+        before, after = replace(before, mode=mode), replace(after, mode=mode)
     found = difference(before, after)
     rules = _rule_changes(before, after, nodes) if render else None
     painter = Painter(color=wants_color(no_color=no_color))

@@ -14,6 +14,7 @@ from controller.cli.output.enforcement import lagging_text
 from controller.cli.status import read_states
 from controller.engine.enforcement import PolicyState, State
 from controller.kube.client import ApiClient
+from controller.objects.kinds import Mode
 
 _PREFIXES = ("networkpolicy/", "networkpolicies/", "netpol/", "networkpolicy.networking.k8s.io/")
 _PAUSE = 0.25
@@ -41,6 +42,8 @@ def command(
 ) -> int:
     """Wait until NetworkPolicies are in force on every node that has pods they select.
 
+    One in audit mode is waited for until every node counts with it; it is said to be audited.
+
     \b
     Examples:
       kubectl apply -f deny.yaml && podgate wait --for=enforced networkpolicy/deny -n shop
@@ -59,7 +62,8 @@ def command(
     late = [each for each in states if each.state is not State.ENFORCED]
     for each in states:
         if each not in late:
-            click.echo(f"networkpolicy/{each.name} enforced on {each.enforced}/{len(each.nodes)} nodes")
+            verb = "audited" if each.mode is Mode.AUDIT else "enforced"
+            click.echo(f"networkpolicy/{each.name} {verb} on {each.enforced}/{len(each.nodes)} nodes")
     for each in late:
         click.echo(
             f"networkpolicy/{each.name} not enforced after {timeout:g} s: {lagging_text(each)}", err=True

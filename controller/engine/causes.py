@@ -41,6 +41,8 @@ class Edit(StrEnum):
     ADDED = "added"
     REMOVED = "removed"
     CHANGED = "changed"
+    MODE = "mode changed"
+    """Its rules are the same: it is enforced and was audited, or the other way round."""
     UNCHANGED = "unchanged"
 
 
@@ -141,7 +143,16 @@ class Causes:
         if after is not None and act in {Act.NO_LONGER_ALLOWS, Act.NO_LONGER_ISOLATES}:
             policy, line = after, line_of(after, path)
         source = Source(policy.source.file, line or policy.source.line) if policy.source.file else Source()
-        return Cause(policy.namespace, policy.name, act, _edit(before, after), path, source)
+        return Cause(policy.namespace, policy.name, act, self._edit(before, after), path, source)
+
+    def _edit(self, old: NetworkPolicy | None, new: NetworkPolicy | None) -> Edit:
+        """What happened to a policy; where it is written does not matter."""
+        if old is None or new is None:
+            return Edit.ADDED if old is None else Edit.REMOVED
+        if _meaning(old) != _meaning(new):
+            return Edit.CHANGED
+        same_mode = self._old.evaluator.mode(old) is self._new.evaluator.mode(new)
+        return Edit.UNCHANGED if same_mode else Edit.MODE
 
 
 _LookUp = Callable[[Change, Service], Iterator[Cause]]
@@ -217,10 +228,5 @@ def _isolates(decision: Decision) -> bool:
     return decision.reason is not Reason.NOT_ISOLATED and not decision.audited
 
 
-def _edit(old: NetworkPolicy | None, new: NetworkPolicy | None) -> Edit:
-    """What happened to a policy; where it is written does not matter."""
-    if old is None or new is None:
-        return Edit.ADDED if old is None else Edit.REMOVED
-    before = (old.pod_selector, old.directions, old.ingress, old.egress, old.mode)
-    after = (new.pod_selector, new.directions, new.ingress, new.egress, new.mode)
-    return Edit.UNCHANGED if before == after else Edit.CHANGED
+def _meaning(policy: NetworkPolicy) -> object:
+    return policy.pod_selector, policy.directions, policy.ingress, policy.egress

@@ -19,6 +19,7 @@ from controller.engine.inventory import (
     NamespaceEntry,
     NamespaceSelectorEntry,
 )
+from controller.engine.local_pods import local_pod, quarantined_pod
 from controller.engine.rulesets import (
     Endpoint,
     LocalPod,
@@ -32,8 +33,6 @@ from controller.engine.selectors import SelectorIndex
 from controller.engine.translate import groups_of, ruleset_id, rulesets_of
 from controller.objects.kinds import (
     Cluster,
-    ContainerPort,
-    Direction,
     Mode,
     Namespace,
     NetworkPolicy,
@@ -41,8 +40,6 @@ from controller.objects.kinds import (
     Pod,
 )
 from controller.objects.labels import LabelSelector
-
-BOTH = (Direction.EGRESS, Direction.INGRESS)
 
 
 class Resolver:
@@ -278,6 +275,8 @@ class Resolver:
 
     def _renew(self, policy: NetworkPolicy) -> None:
         """The same rules in another edition or another mode: nothing is resolved anew, only told."""
+        if self._policies[policy.key].findings != policy.findings:  # to be told even where it selects no pods
+            self._changes.rulesets.update(ruleset_id(policy, direction) for direction in policy.directions)
         self._policies[policy.key] = policy
         namespace = self.inventory.namespace(policy.namespace)
         self._note_mode(namespace, policy, present=True)
@@ -488,29 +487,9 @@ class Resolver:
         )
 
     def _local_pod(self, live: LivePod) -> LocalPod:
-        namespace, name = live.key
         if live.label_set is None:
-            if self.is_shut(namespace):
-                return LocalPod(namespace, name, live.ips, isolated=BOTH)
-            return LocalPod(namespace, name, live.ips, audited=BOTH)
-        mode = live.label_set.namespace.mode or self.mode
-        enforced: set[RulesetId] = set()
-        audited: set[RulesetId] = set()
-        for policy in live.label_set.policies.values():
-            ids = {ruleset_id(policy, direction) for direction in policy.directions}
-            (audited if (policy.mode or mode) is Mode.AUDIT else enforced).update(ids)
-        isolated = {ruleset.direction for ruleset in enforced}
-        audited = {ruleset for ruleset in audited if ruleset.direction not in isolated}
-        rulesets = sorted(enforced | audited)
-        return LocalPod(
-            namespace,
-            name,
-            live.ips,
-            tuple(sorted(isolated)),
-            tuple(rulesets),
-            self._named_ports(live, rulesets),
-            tuple(sorted({ruleset.direction for ruleset in audited})),
-        )
+            return quarantined_pod(live, is_shut=self.is_shut(live.key[0]))
+        return local_pod(live, self.rulesets, live.label_set.namespace.mode or self.mode)
 
     def is_shut(self, namespace: str) -> bool:
         """Whether quarantined pods of a namespace are isolated, as nobody knows what policies select them.
@@ -521,20 +500,6 @@ class Resolver:
             return True
         entry = self.inventory.namespaces.get(namespace)
         return entry is not None and (entry.mode is Mode.ENFORCE or bool(entry.enforcing))
-
-    def _named_ports(self, live: LivePod, ids: Iterable[RulesetId]) -> tuple[ContainerPort, ...]:
-        """The ports of a pod that its ingress rules name (rule 2.34).
-
-        Others would only make equal pods look different.
-        """
-        named = {
-            (port.name, port.protocol)
-            for ruleset in ids
-            if ruleset.direction is Direction.INGRESS
-            for rule in self.rulesets[ruleset].rules
-            for port in rule.named
-        }
-        return tuple(sorted(port for port in live.ports if (port.name, port.protocol) in named))
 
 
 def _join(group: GroupEntry, label_set: LabelSet) -> None:

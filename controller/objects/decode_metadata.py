@@ -19,6 +19,7 @@ from controller.objects.names import (
     shown,
     shown_key,
     type_name,
+    typed,
 )
 from controller.objects.report import Report
 from controller.objects.unknown_fields import report_harmless, report_one_widening, suggestion, unknown_keys
@@ -139,7 +140,7 @@ def check_labels(labels: object, path: str, report: Report) -> bool:
     for key, value in labels.items():
         if value is not None and not isinstance(value, str):
             readable = False
-            message = f"the value of a label must be a text, and {shown(value)} is {type_name(value)}"
+            message = f"the value of a label must be a text, and {typed(value)}"
             report.error("wrong-type", f"{path}[{shown_key(str(key))}]", message, quoting_remedy(key, value))
         elif problem := _label_problem(str(key), value or ""):
             readable = False
@@ -213,7 +214,7 @@ def _check_annotations(annotations: object, report: Report) -> None:
     for key, value in annotations.items():
         path = f"metadata.annotations[{shown_key(str(key))}]"
         if value is not None and not isinstance(value, str):
-            message = f"an annotation must be a text, and {shown(value)} is {type_name(value)}"
+            message = f"an annotation must be a text, and {typed(value)}"
             report.error("wrong-type", path, message, quoting_remedy(key, value))
         elif problem := label_key_problem(str(key).lower()):
             report.error("invalid-label", path, f"the key {shown(str(key))} is not valid: it {problem}")

@@ -11,7 +11,7 @@ from controller.objects.addresses import AddressError, Cidr, parse_cidr
 from controller.objects.decode_selector import decode_selector
 from controller.objects.kinds import Direction, IPBlock, Peer, PolicyPort, PolicyRule, Protocol
 from controller.objects.labels import LabelSelector
-from controller.objects.names import port_name_problem, shown, type_name
+from controller.objects.names import port_name_problem, shown, type_name, typed
 from controller.objects.report import Report
 from controller.objects.unknown_fields import report_widening
 
@@ -159,9 +159,7 @@ def _cidr(value: object, path: str, code: str, report: Report) -> Cidr | None:
     if value is None or value == "":
         report.error(code, path, "is missing; the peer matches nobody", remedy)
     elif not isinstance(value, str):
-        report.error(
-            code, path, f"{shown(value)} is {type_name(value)}, not a text; the peer matches nobody", remedy
-        )
+        report.error(code, path, f"{typed(value)}, not a text; the peer matches nobody", remedy)
     else:
         try:
             return parse_cidr(value)
@@ -217,7 +215,7 @@ def _number_or_name(value: object, path: str, report: Report) -> tuple[int | str
             return value, True
         report.error("invalid-port", path, f"{shown(value)} is not within 1 to 65535; it matches no port")
     elif not isinstance(value, str):
-        message = f"{shown(value)} is {type_name(value)}, not a port; it matches no port"
+        message = f"{typed(value)}, not a port; it matches no port"
         report.error("invalid-port", path, message, "write a number, or the name of a container port")
     elif problem := port_name_problem(value):
         remedy = (
@@ -239,7 +237,7 @@ def _end_port(value: object, port: int | str | None, path: str, report: Report) 
         return None, True
     if type(value) is not int:
         message, remedy = (
-            f"{shown(value)} is {type_name(value)}, not a number",
+            f"{typed(value)}, not a number",
             "write a number without quotes",
         )
     elif port is None:

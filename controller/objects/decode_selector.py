@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 
 from controller.objects.decode_metadata import quoting_remedy
 from controller.objects.labels import LabelSelector, Operator, Requirement
-from controller.objects.names import label_key_problem, label_value_problem, shown, shown_key, type_name
+from controller.objects.names import (
+    label_key_problem,
+    label_value_problem,
+    shown,
+    shown_key,
+    type_name,
+    typed,
+)
 from controller.objects.report import Report
 from controller.objects.unknown_fields import report_widening
 
@@ -66,7 +73,7 @@ def _label_problem(key: str, value: object) -> tuple[str, str]:
     if value is None:
         return "", ""
     if not isinstance(value, str):
-        message = f"the value of a label is a text, and {shown(value)} is {type_name(value)}"
+        message = f"the value of a label is a text, and {typed(value)}"
         return message, quoting_remedy(key, value)
     if problem := label_value_problem(value):
         return f"the value {shown(value)} is not valid: it {problem}", "mend it: no pod can have such a label"
@@ -104,9 +111,7 @@ def _key(item: Mapping[str, Any], path: str, report: Report) -> str | None:
     if key is None:
         report.error("invalid-selector", f"{path}.key", "is missing", "name the label: key: app")
     elif not isinstance(key, str):
-        report.error(
-            "invalid-selector", f"{path}.key", f"{shown(key)} is {type_name(key)}, not a text", "quote it"
-        )
+        report.error("invalid-selector", f"{path}.key", f"{typed(key)}, not a text", "quote it")
     elif problem := label_key_problem(key):
         report.error(
             "invalid-selector", f"{path}.key", f"{shown(key)} is not valid: it {problem}", "mend the key"
@@ -135,7 +140,7 @@ def _values(value: object, path: str, report: Report) -> tuple[str, ...] | None:
     problems = 0
     for index, text in enumerate(value):
         if not isinstance(text, str):
-            message = f"{shown(text)} is {type_name(text)}, not a text"
+            message = f"{typed(text)}, not a text"
         elif problem := label_value_problem(text):
             message = f"{shown(text)} is not valid: it {problem}"
         else:

@@ -105,6 +105,13 @@ def type_name(value: object) -> str:
     return next((name for kind, name in names if isinstance(value, kind)), "a value of an unknown type")
 
 
+def typed(value: object) -> str:
+    """What a value of the wrong type is: `5 is a number`, `this is a mapping`."""
+    name = type_name(value)
+    what = shown(value)
+    return f"{'this' if what == name else what} is {name}"
+
+
 def shown_key(key: str) -> str:
     """A mapping key as it may appear in a field path."""
     return _escaped(key, 63)

@@ -76,10 +76,15 @@ class EventLog:
             del self._told[subject]
 
     def happened(self, notice: Notice) -> None:
-        """Something came about, once."""
-        entry = self._told.setdefault(notice.topic.subject, {}).setdefault(notice.topic, _Told())
-        if not entry.times:
-            self._wait(notice)
+        """Something came about, once; what came about before it is over, and told again if it comes back."""
+        told = self._told.setdefault(notice.topic.subject, {})
+        for topic, earlier in told.items():
+            if topic.reason.is_once and topic != notice.topic:
+                earlier.is_so = False
+                self._waiting.pop(topic, None)
+        entry = told.setdefault(notice.topic, _Told())
+        if (not entry.times or not entry.is_so) and self._wait(notice):
+            entry.is_so = True
 
     def forget(self, subject: Subject) -> None:
         """The object is gone; what waited about it is not told."""

@@ -146,6 +146,24 @@ async def test_wait_ends_when_the_agents_report(live: Live) -> None:
     assert result.output == "networkpolicy/deny enforced on 1/1 nodes\n"
 
 
+async def test_wait_does_not_call_enforced_what_only_counts(live: Live) -> None:
+    for node in ("node-1", "node-2"):
+        live.publish(node, observed=True, mode=Mode.AUDIT)
+
+    result = await live.run("wait", "--for=enforced", "--all", "-n", "shop")
+
+    assert (result.return_value, result.output) == (0, "networkpolicy/deny audited on 1/1 nodes\n")
+
+
+async def test_what_is_planned_for_a_cluster_is_in_its_mode(live: Live) -> None:
+    live.publish("node-2", observed=True, mode=Mode.AUDIT)
+
+    planned = str(live.kubeconfig.parent / "cluster.yaml")
+    there, back = await live.run("diff", "cluster:", planned), await live.run("diff", planned, "cluster:")
+
+    assert (there.return_value, back.return_value) == (0, 0), there.output + back.output
+
+
 async def test_wait_gives_up_and_says_what_is_missing(live: Live) -> None:
     result = await live.run("wait", "--for=enforced", "netpol/deny", "-n", "shop", "--timeout", "0.2s")
 

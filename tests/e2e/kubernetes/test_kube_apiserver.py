@@ -4,6 +4,7 @@ What the lab's API server only imitates is asked here: schemas, admission polici
 bound to a node, RBAC, watches that a restart has made too old.
 """
 
+import asyncio
 import os
 import re
 import subprocess
@@ -27,7 +28,14 @@ ASSETS = assets_of(os.environ)
 MANAGER = "kube-controller-manager"
 SYSTEM = "podgate-system"
 POLICIES = ("podgate-agent-own-status", "podgate-operator-writes")
-OVERLAYS = ("base", "cleanup", "overlays/ha", "overlays/kind")
+OVERLAYS = (
+    "base",
+    "cleanup",
+    *(f"overlays/{name}" for name in ("audit", "drop-log", "dual-stack", "ha", "kind")),
+)
+
+_TLS_ENDS = 0.3
+"""Seconds until the server has answered the goodbye of requests that were cut off; then the loop may go."""
 
 _numbers = count(1)
 
@@ -55,6 +63,7 @@ async def cluster(server: Standalone) -> AsyncIterator[Cluster]:
         found.connection = server.connection(token_of(server, "podgate-operator"))
         await found.put(node("node-1"), node("node-2"))
         yield found
+    await asyncio.sleep(_TLS_ENDS)
 
 
 def kubectl(server: Standalone, *arguments: str) -> str:

@@ -57,6 +57,28 @@ async def test_each_edit_of_a_policy_is_told_to_be_enforced(shop: World) -> None
         assert notes == ["enforced on 1 node (generation 2)"]
 
 
+async def test_each_turn_to_audit_and_back_is_told(shop: World) -> None:
+    async with shop.operator() as operator:
+        await eventually(lambda: operator.is_published)
+
+        await turn(shop, "audit", "Audited", 1)
+        await turn(shop, "enforce", "Enforced", 1)
+        await turn(shop, "audit", "Audited", 2)
+
+
+async def turn(world: World, mode: str, reason: str, count: int) -> None:
+    """Annotate a policy, and wait until that is told for the so-manieth time."""
+
+    async def is_told() -> bool:
+        told = [(subject, why, times) for subject, why, _, times in await world.events()]
+        return ("NetworkPolicy shop/web", reason, count) in told
+
+    await world.annotate("shop/web", {"podgate.dev/mode": mode})
+    await world.settled()
+    await report_as_agents(world)
+    await eventually(is_told)
+
+
 async def test_a_pod_that_cannot_be_read_is_told(shop: World) -> None:
     bad = pod("shop/bad", "10.0.1.3", app="not valid ")
     kind = shop.server.parts.registry.named("v1", "Pod")

@@ -290,6 +290,17 @@ async def test_changes_are_timed_but_not_what_was_there_at_the_start() -> None:
     assert before == 0
 
 
+async def test_a_pod_whose_trial_waits_for_a_group_is_not_said_to_be_enforced() -> None:
+    async with running() as stage:
+        stage.subscription.put_policy(policy(SHOP.audit(namespace="shop")), time.monotonic())
+        stage.arrived.set()
+
+        await stage.until(lambda: bool(stage.reports))
+
+    assert stage.sample("pods", state="audited") == len(SHOP.view().pods)
+    assert stage.sample("pods", state="enforced") == 0
+
+
 async def test_metrics_tell_what_is_in_the_kernel() -> None:
     async with running() as stage:
         stage.publish(SHOP)

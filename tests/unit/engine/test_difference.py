@@ -140,6 +140,13 @@ def test_where_labels_changed_the_policies_are_named_as_unchanged() -> None:
     assert said(causes(old, new)) == [("shop/deny", Edit.UNCHANGED, Act.NO_LONGER_ISOLATES, "")]
 
 
+def test_a_trial_that_ends_is_named_wherever_that_was_said() -> None:
+    enforced = OPEN.policy("shop/deny", DENY)
+    for audited in (enforced.audit(policy="shop/deny"), enforced.audit(namespace="shop"), enforced.audit()):
+        assert said(causes(audited, enforced)) == [("shop/deny", Edit.MODE, Act.ISOLATES, "")]
+        assert said(causes(enforced, audited)) == [("shop/deny", Edit.MODE, Act.NO_LONGER_ISOLATES, "")]
+
+
 def test_a_pod_that_comes_says_it_all() -> None:
     old = OPEN.policy("shop/deny", {"podSelector": labels(app="new"), "ingress": [{}]})
     assert causes(old, old.pod("shop/new", labels={"app": "new"}), ("shop/web", "shop/new")) == []

@@ -1,10 +1,14 @@
 """Modes in what a node enforces, and that they may change at any time and alone."""
 
 import pytest
+from msgspec.structs import replace
 
-from controller.engine.resolve import BOTH, Resolver
+from controller.engine.local_pods import BOTH
+from controller.engine.resolve import Resolver
 from controller.engine.rulesets import LocalPod
+from controller.objects.findings import Finding, Severity
 from controller.objects.kinds import Direction, Mode, Namespace
+from controller.objects.mode import INVALID_MODE
 from tests.unit.builder import cluster, labels, pods
 
 INGRESS, EGRESS = Direction.INGRESS, Direction.EGRESS
@@ -81,6 +85,18 @@ def test_to_say_what_was_so_anyway_changes_nothing_on_nodes() -> None:
     resolver.put_namespace(namespace(Mode.ENFORCE))
 
     assert not resolver.take_changes()
+
+
+def test_a_policy_that_says_something_wrong_is_told_even_without_pods() -> None:
+    built = cluster().ns("shop").policy("shop/p", {})
+    resolver, policy = built.resolver(), built.the_policy("shop/p")
+    wrong = Finding(
+        code=INVALID_MODE, severity=Severity.WARNING, object="NetworkPolicy shop/p", message="is no mode"
+    )
+
+    resolver.put_policy(replace(policy, mode=Mode.ENFORCE, findings=(wrong,)))
+
+    assert {ruleset.namespace for ruleset in resolver.take_changes().rulesets} == {"shop"}
 
 
 def test_a_namespace_that_goes_takes_its_mode_along() -> None:

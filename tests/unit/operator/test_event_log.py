@@ -76,6 +76,29 @@ def test_what_came_about_is_told_once_whatever_else_is_so() -> None:
     assert told(log, 0.0) == [1]
 
 
+def test_what_came_about_again_after_something_else_did_is_told_again() -> None:
+    log = EventLog()
+    reasons = [Reason.ENFORCED, Reason.AUDITED, Reason.ENFORCED]
+    times = []
+    for now, reason in enumerate(reasons):
+        log.happened(said(reason=reason, part="1"))
+        times += told(log, float(now))
+
+    assert times == [1, 1, 2]
+
+
+def test_what_came_about_and_is_over_before_it_was_told_is_not_told() -> None:
+    log = EventLog()
+    log.happened(said(reason=Reason.AUDITED, part="1"))
+    log.happened(said(reason=Reason.ENFORCED, part="1"))
+
+    due = log.take(0.0)
+
+    assert due is not None
+    assert due.notice.topic.reason is Reason.ENFORCED
+    assert log.take(0.0) is None
+
+
 def test_of_an_object_that_is_gone_nothing_is_told() -> None:
     log = EventLog()
     log.state(WEB, [said()], 0.0)
