@@ -260,7 +260,7 @@ check_rules() {
 # The long-running verbs, as the container's main process and without an API server: alive, nothing left to collect, and
 # gone at the first SIGTERM.
 check_process() {
-    local verb=$1 port=$2 name=$NAMESPACE-$1 round rules=0
+    local verb=$1 port=$2 name=$NAMESPACE-$1 round found rules=0
     shift 2
     echo token >"$FOLDER/token"
     touch "$FOLDER/xtables.lock"
@@ -288,7 +288,9 @@ check_process() {
         inside "$name" /opt/podgate/bin/python3 -c "$ORPHAN"
     done
     sleep 1.5
-    [[ $(states "$name") != *Z* ]] || fail "$verb has zombies: $(states "$name" | xargs)"
+    found=$(states "$name" | xargs)
+    [[ $found == *S* ]] || fail "of $verb no process is seen that waits: '$found'"
+    [[ $found != *Z* ]] || fail "$verb has zombies: $found"
     [[ $(logs "$name") != *"is started again"* ]] || fail "part of $verb does not start: $(logs "$name" | tail -n 5)"
     SECONDS=0
     stop "$name"
