@@ -33,11 +33,13 @@ RUN /build/bin/python -m hatchling build --target wheel --directory /build/dist 
     && /build/bin/uv pip install --python /opt/podgate --no-deps --offline --compile-bytecode /build/dist/*.whl
 
 FROM ${BASE} AS root
+# tini collects what a killed probe or exec leaves behind. Nobody else would: each would keep its process id, and a
+# pod has only so many, which the agent needs for the tools that programme the rules.
 # iptables brings both binaries, iptables-nft and iptables-legacy; podgate calls them by these names.
 # Not pinned: a Debian release changes them for security only, and drops the version before.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends conntrack ipset iptables \
+    && apt-get install --yes --no-install-recommends conntrack ipset iptables tini \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/podgate /opt/podgate
 COPY hack/image/strip.sh /
@@ -61,5 +63,5 @@ ENV PATH=/opt/podgate/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 # The operator's user. The agent's DaemonSet asks for root, with two capabilities.
 USER 65532:65532
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["/opt/podgate/bin/podgate"]
+ENTRYPOINT ["/usr/bin/tini", "--", "/opt/podgate/bin/podgate"]
 CMD ["--help"]

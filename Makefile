@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-keep test lint format bench bench-kernel bench-agent bench-operator soak image-check install-yaml
+.PHONY: help demo demo-keep test lint format bench bench-kernel bench-agent bench-operator soak image-check sbom install-yaml
 .PHONY: docs pictures kind-up kind-e2e kind-down clean
 
 help: ## Show what there is to make
@@ -97,8 +97,11 @@ kind-e2e: ## The life of a policy on that cluster, from its creation to the unin
 kind-down: ## Remove that cluster
 	@hack/kind/down.sh $(KIND)
 
-image-check: ## Build the image on a debootstrapped base, and run it as a node would (root)
+image-check: ## Build the image on a debootstrapped base, run it as a node would, list what it holds (root)
 	@hack/image/check.sh
+
+sbom: ## Write build/image/sbom.json, CycloneDX, of a file system made in a chroot (root)
+	@hack/image/check.sh --sbom
 
 clean: ## Remove the environment and every cache
 	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

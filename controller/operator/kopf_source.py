@@ -40,6 +40,7 @@ RESOURCES = {
 _STEADY = 60.0
 """Seconds after which a run of kopf that ends counts as a new failure, not as one more in a row."""
 _STOP_TIMEOUT = 10.0
+_IDENTITY = "podgate-operator"
 _UNAUTHORIZED = 401
 _TALKATIVE = ("kopf.activities", "kopf._core.engines.activities", "kopf._core.reactor.running")
 _REPETITIVE = ("kopf._cogs.clients.watching", "kopf._core.reactor.observation", "kopf._cogs.clients.api")
@@ -111,6 +112,9 @@ class KopfSource:
             settings=settings(),
             clusterwide=True,
             standalone=True,
+            # Of no use without peers. Else kopf asks for the user's name, and ends where there is none: the
+            # image's user is in no /etc/passwd, unless an engine puts it there.
+            identity=_IDENTITY,  # type: ignore[arg-type]  # a str, of a type that kopf does not export
             stop_flag=ending,
         )
 

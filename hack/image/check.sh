@@ -4,9 +4,12 @@
 #   hack/image/check.sh                            on a base made with debootstrap: no registry is asked
 #   BASE=docker.io/library/python:3.13-slim-trixie hack/image/check.sh      on the base of the Dockerfile
 #   hack/image/check.sh --arch arm64               for another machine, through qemu-user: ten minutes, and no rules
+#   hack/image/check.sh --without-engine           as where podman cannot be had: the Dockerfile's steps in a chroot
+#   hack/image/check.sh --sbom                     the same, and no check: only build/image/sbom.json, what it holds
 #
-# Needs root, on Debian or Ubuntu; installs podman, runc and debootstrap when they are missing. Whatever it makes is in
-# build/image, with a storage of its own: the machine's images, rules and sets stay as they are.
+# The last line says which of them it was, on standard output; exit code 3: none, neither podman nor debootstrap can be
+# had. Needs root, on Debian or Ubuntu; installs podman, runc and debootstrap when they are missing. Whatever it makes
+# is in build/image, with a storage of its own: the machine's images, rules and sets stay as they are.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -21,7 +24,17 @@ readonly TOKEN=/var/run/secrets/kubernetes.io/serviceaccount/token
 readonly IDENTITY="
 import os, re
 status = open('/proc/self/status').read()
-print(os.getuid(), os.getgid(), *re.findall(r'^(?:CapEff|Seccomp):\s*(\w+)', status, re.M))
+print(os.getuid(), os.getgid(), *re.findall(r'^(?:CapEff|CapBnd|NoNewPrivs|Seccomp):\s*(\w+)', status, re.M))
+try:
+    open('/written', 'w')
+except OSError as error:
+    print(error.strerror)
+"
+# A process that ends, and leaves one behind that ends after it.
+readonly ORPHAN="
+import os, time
+if os.fork() == 0:
+    time.sleep(0.5)
 "
 readonly CONTENTS="
 import importlib, os, pkgutil, shutil, stat, sys
@@ -52,36 +65,57 @@ sys.exit('\n'.join(wrong) or 0)
 
 main() {
     ARCH=$HOST_ARCH
+    local way=podman checks=all
     case "$#:${1:-}" in
         0:) ;;
+        1:--without-engine) way=chroot ;;
+        1:--sbom) way=chroot checks=none ;;
         2:--arch) ARCH=$2 ;;
-        *) fail "usage: $0 [--arch amd64|arm64]" ;;
+        *) fail "usage: $0 [--arch amd64|arm64 | --without-engine | --sbom]" ;;
     esac
-    readonly ARCH
-    ((EUID == 0)) || fail "podman has to make network namespaces: run this as root"
-    ensure podman runc debootstrap ipset iptables iproute2
-    emulated || [[ $ARCH == "$HOST_ARCH" ]] || fail "nothing here runs $ARCH: apt-get install qemu-user-static binfmt-support"
+    readonly ARCH BASE_FOLDER=$FOLDER/base-$SUITE-$ARCH
+    ((EUID == 0)) || fail "network namespaces have to be made: run this as root"
     mkdir -p "$FOLDER"
-    engine info >/dev/null 2>"$FOLDER/info.log" || none "podman does not start: $(tail -n 1 "$FOLDER/info.log")"
-    if [[ -z ${BASE:-} ]]; then
-        BASE=localhost/podgate-base:$SUITE-$ARCH
-        make_base
-    fi
-    build
+    ensure ipset iptables iproute2 || none "its rules could not be looked at"
+    hack/setup || fail "without its environment nothing reads the Dockerfile or the image (see above)"
+    choose "$way"
+    emulated || [[ $ARCH == "$HOST_ARCH" ]] || fail "nothing here runs $ARCH: apt-get install qemu-user-static binfmt-support"
+    way_build
+    [[ $checks == none ]] || check
+    write_sbom
+    state_size
+    way_name "$checks"
+}
+
+check() {
     check_identity
     check_contents
-    if [[ $ARCH != "$HOST_ARCH" ]]; then
-        check_explain
-        state_size
+    check_explain
+    if [[ $ARCH == "$HOST_ARCH" ]]; then
+        for backend in nft legacy; do
+            check_rules "$backend"
+        done
+        check_process operator 9440
+        check_process agent 9441 --user 0:0 --cap-add NET_ADMIN --cap-add NET_RAW --env NODE_NAME=node-b
+    else
         say "no rules were tried: qemu-user does not translate the netlink messages of iptables and ipset"
-        return
     fi
-    for backend in nft legacy; do
-        check_rules "$backend"
-    done
-    check_process operator 9440
-    check_process agent 9441 --user 0:0 --cap-add NET_ADMIN --cap-add NET_RAW --env NODE_NAME=node-b
-    state_size
+}
+
+# Reads the functions of a way: podman's where it can be installed and started, else those of the chroot.
+choose() {
+    if [[ $1 == podman ]]; then
+        # In a process of its own: of what cannot be used, no function stays.
+        # shellcheck source=hack/image/podman.sh
+        if (source hack/image/podman.sh && way_ready); then
+            source hack/image/podman.sh
+            return
+        fi
+        say "there is no engine (see above): the steps of the Dockerfile are taken in a chroot"
+    fi
+    # shellcheck source=hack/image/chroot.sh
+    source hack/image/chroot.sh
+    way_ready || none "neither an engine nor a chroot can be had (see above)"
 }
 
 say() {
@@ -108,6 +142,7 @@ fail() {
     exit 1
 }
 
+# Fails, with a message, where a package is missing and cannot be installed.
 ensure() {
     local package missing=()
     for package in "$@"; do
@@ -118,46 +153,42 @@ ensure() {
         {
             apt-get update -qq &&
                 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}"
-        } </dev/null >&2 || none "cannot install ${missing[*]}"
+        } </dev/null >&2 || {
+            say "cannot install ${missing[*]}"
+            return 1
+        }
     fi
-}
-
-engine() {
-    # vfs copies every layer, but is there where overlay is not: inside another container, say.
-    podman --root "$FOLDER/storage" --runroot "$FOLDER/run" --storage-driver "${STORAGE_DRIVER:-overlay}" "$@"
 }
 
 # What python:3.x-slim is, as far as the Dockerfile needs it: Debian, its Python with venv, and certificates.
 make_base() {
-    if engine image exists "$BASE"; then
+    if [[ -d $BASE_FOLDER ]]; then
         return
     fi
-    say "making $BASE with debootstrap"
-    rm -rf "$FOLDER/base"
-    debootstrap --arch "$ARCH" --variant=minbase --include=ca-certificates,python3,python3-venv "$SUITE" "$FOLDER/base" \
+    say "making the base, $SUITE for $ARCH, with debootstrap"
+    rm -rf "$BASE_FOLDER.new"
+    debootstrap --arch "$ARCH" --variant=minbase --include=ca-certificates,python3,python3-venv "$SUITE" "$BASE_FOLDER.new" \
         "${MIRROR:-http://deb.debian.org/debian}" >"$FOLDER/base.log" || none "debootstrap failed: $FOLDER/base.log"
-    rm -rf "$FOLDER"/base/var/cache/apt/archives/*.deb
-    tar --directory "$FOLDER/base" --create . | engine import --quiet --arch "$ARCH" - "$BASE" >/dev/null
-    rm -rf "$FOLDER/base"
+    rm -rf "$BASE_FOLDER.new"/var/cache/apt/archives/*.deb
+    mv "$BASE_FOLDER.new" "$BASE_FOLDER"
 }
 
-build() {
-    local options=(--build-arg "BASE=$BASE" --build-arg "VERSION=$(version)" --build-arg "REVISION=$(revision)")
+# What both ways are told of the build: sets OPTIONS.
+build_options() {
+    OPTIONS=(--build-arg "BASE=$BASE" --build-arg "VERSION=$(version)" --build-arg "REVISION=$(revision)")
     if [[ -e $CERTIFICATES ]]; then
         # The authorities that this machine trusts, for a proxy that has its own.
-        options+=(--volume "$CERTIFICATES:/run/authorities.crt:ro" --build-arg PIP_CERT=/run/authorities.crt
+        OPTIONS+=(--volume "$CERTIFICATES:/run/authorities.crt:ro" --build-arg PIP_CERT=/run/authorities.crt
             --build-arg SSL_CERT_FILE=/run/authorities.crt)
     fi
     if [[ -n ${PIP_INDEX_URL:-} ]]; then
-        options+=(--build-arg "PIP_INDEX_URL=$PIP_INDEX_URL" --build-arg "UV_DEFAULT_INDEX=$PIP_INDEX_URL")
+        OPTIONS+=(--build-arg "PIP_INDEX_URL=$PIP_INDEX_URL" --build-arg "UV_DEFAULT_INDEX=$PIP_INDEX_URL")
     fi
-    say "building $IMAGE on $BASE"
-    # The host's network: a bridge of podman's own would need rules in the machine's tables.
-    engine build --quiet --platform "linux/$ARCH" --network host --isolation chroot --layers=false "${options[@]}" --tag "$IMAGE" . \
-        >"$FOLDER/build.log" 2>&1 || {
-        tail -n 30 "$FOLDER/build.log" >&2
-        fail "the build failed: $FOLDER/build.log"
-    }
+}
+
+build_failed() {
+    tail -n 30 "$FOLDER/build.log" >&2
+    fail "the build failed: $FOLDER/build.log"
 }
 
 version() {
@@ -168,28 +199,22 @@ revision() {
     git rev-parse HEAD 2>/dev/null || echo unknown
 }
 
-# A container as the manifests ask for it; the limits are set because a machine may not let podman raise them.
-run() {
-    contained --rm "$@"
-}
-
-run_named() {
-    contained --detach --name "$@" >/dev/null
-}
-
-contained() {
-    engine run --runtime runc --platform "linux/$ARCH" --read-only --read-only-tmpfs=false --cap-drop all \
-        --security-opt no-new-privileges --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 "$@"
-}
-
 check_identity() {
     local found
     found=$(run --network none "$IMAGE" --version)
     [[ $found == *"$(version)"* ]] || fail "the image says it is '$found', not $(version)"
-    found=$(run --network none --entrypoint /opt/podgate/bin/python3 "$IMAGE" -c "$IDENTITY")
-    [[ $found == "65532 65532 0000000000000000 2" || $ARCH != "$HOST_ARCH" ]] ||
-        fail "user, group, capabilities and seccomp mode are $found, not 65532 65532 0000000000000000 2"
-    say "runs as 65532, without capabilities, with the engine's seccomp profile"
+    check_status 65532 0000000000000000
+    check_status 0 0000000000003000 --user 0:0 --cap-add NET_ADMIN --cap-add NET_RAW
+    say "runs as 65532 without capabilities, as root with two; new privileges: none; the root: read-only; seccomp mode: $SECCOMP"
+}
+
+check_status() {
+    local user=$1 capabilities=$2 found wanted
+    shift 2
+    wanted="$user $user $capabilities $capabilities 1 $SECCOMP Read-only file system"
+    found=$(run --network none --entrypoint /opt/podgate/bin/python3 "$@" "$IMAGE" -c "$IDENTITY" | xargs)
+    [[ $found == "$wanted" || $ARCH != "$HOST_ARCH" ]] ||
+        fail "user, group, capabilities (effective, bounding), no new privileges, seccomp and root are $found, not $wanted"
 }
 
 # What is in it: all of podgate can be imported, and nothing is there that builds, installs, or gives privileges.
@@ -232,17 +257,24 @@ check_rules() {
     trap - EXIT
 }
 
-# The long-running verbs, as process 1 and without an API server: alive, and gone at the first SIGTERM.
+# The long-running verbs, as the container's main process and without an API server: alive, nothing left to collect, and
+# gone at the first SIGTERM.
 check_process() {
-    local verb=$1 port=$2 name=$NAMESPACE-$1 code
+    local verb=$1 port=$2 name=$NAMESPACE-$1 round found rules=0
     shift 2
     echo token >"$FOLDER/token"
     touch "$FOLDER/xtables.lock"
     ip netns add "$NAMESPACE"
     ip -netns "$NAMESPACE" link set lo up
-    trap 'engine rm --force "$NAMESPACE-operator" "$NAMESPACE-agent" >/dev/null 2>&1; ip netns delete "$NAMESPACE"' EXIT
+    trap 'discard "$NAMESPACE-operator"; discard "$NAMESPACE-agent"; ip netns delete "$NAMESPACE"' EXIT
     # The token lies below /run, where the manifests mount a writable folder first: /var/run is a link.
-    run_named "$name" --network "ns:/run/netns/$NAMESPACE" --tmpfs /run --tmpfs /tmp \
+    if [[ $verb == agent ]]; then
+        run --network "ns:/run/netns/$NAMESPACE" "$@" --volume "$FOLDER/xtables.lock:/run/xtables.lock" \
+            --volume "$PWD/examples:/examples:ro" "$IMAGE" apply --backend nft --filename /examples/shop --node node-b \
+            >"$FOLDER/apply.log" 2>&1 || fail "apply fails: $FOLDER/apply.log"
+        rules=$(ours nft)
+    fi
+    start "$name" --network "ns:/run/netns/$NAMESPACE" --tmpfs /run --tmpfs /tmp \
         --volume "$FOLDER/token:$TOKEN:ro" --volume "$FOLDER/xtables.lock:/run/xtables.lock" \
         --volume "/dev/null:/usr/bin/dash:ro" "$@" \
         "$IMAGE" "$verb" --server http://127.0.0.1:1 --token-file "$TOKEN"
@@ -250,17 +282,23 @@ check_process() {
         ! alive "$port" || break
         sleep 0.2
     done
-    alive "$port" || fail "$verb does not answer on port $port: $(engine logs "$name" 2>&1 | tail -n 5)"
-    # Process 1 collects what it starts; only `exec` could leave it orphans, which it does not collect.
-    [[ $(engine top "$name" state) != *Z* ]] || fail "$verb has zombies: $(engine top "$name" pid state comm)"
+    alive "$port" || fail "$verb does not answer on port $port: $(logs "$name" | tail -n 5)"
+    # As a probe does that is killed while a tool of it still runs.
+    for round in 1 2 3 4 5; do
+        inside "$name" /opt/podgate/bin/python3 -c "$ORPHAN"
+    done
+    sleep 1.5
+    found=$(states "$name" | xargs)
+    [[ $found == *S* ]] || fail "of $verb no process is seen that waits: '$found'"
+    [[ $found != *Z* ]] || fail "$verb has zombies: $found"
+    [[ $(logs "$name") != *"is started again"* ]] || fail "part of $verb does not start: $(logs "$name" | tail -n 5)"
     SECONDS=0
-    engine stop --time 10 "$name" >/dev/null
-    code=$(engine inspect --format '{{.State.ExitCode}}' "$name")
-    ((code == 0)) || fail "$verb ends with $code at SIGTERM: $(engine logs "$name" 2>&1 | tail -n 5)"
-    engine rm "$name" >/dev/null
+    stop "$name"
+    ((CODE == 0)) || fail "$verb ends with $CODE at SIGTERM"
+    (($(ours nft) == rules)) || fail "$verb leaves $(ours nft) lines of podgate's in the kernel, of $rules"
     ip netns delete "$NAMESPACE"
     trap - EXIT
-    say "$verb: alive, and ended within $((SECONDS + 1)) s of SIGTERM"
+    say "$verb: alive, no zombies after $round processes with orphans, and ended with 0 within $((SECONDS + 1)) s of SIGTERM; $rules lines in the kernel stayed"
 }
 
 alive() {
@@ -278,11 +316,12 @@ ours() {
     } | grep --count --extended-regexp 'PODGATE|pg[46]-' || true
 }
 
-state_size() {
-    local bytes packed
-    bytes=$(engine image inspect --format '{{.Size}}' "$IMAGE")
-    packed=$(engine save "$IMAGE" 2>/dev/null | gzip -6 | wc -c)
-    say "size: $((bytes / 1000000)) MB, $((packed / 1000000)) MB compressed, on $BASE"
+# What the image holds, from its file system, as CycloneDX.
+write_sbom() {
+    seen
+    .venv/bin/python hack/image/sbom.py --version "$(version)" --created "$(git log -1 --format=%cI 2>/dev/null || echo 1980-01-01T00:00:00Z)" \
+        "$ROOT" "$FOLDER/sbom.json" >&2 || fail "the SBOM could not be written (see above)"
+    unseen
 }
 
 main "$@"

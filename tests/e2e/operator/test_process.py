@@ -75,6 +75,19 @@ async def test_it_publishes_and_ends_at_sigterm_and_what_it_published_stays(shop
     assert await shop.published() == await shop.expected()
 
 
+async def test_it_publishes_as_a_user_without_a_name(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image's user is in no /etc/passwd: kopf asked for its name, and ended before a watch."""
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    nobody = "import pwd\ndef nobody(uid): raise KeyError(uid)\npwd.getpwuid = nobody\n"
+    monkeypatch.setattr(f"{__name__}.PROGRAM", (sys.executable, "-c", nobody + PROGRAM[2], "operator"))
+
+    async with running(shop) as found:
+        await eventually(lambda: bool(found.said("everything is published")), 30.0)
+
+        assert not found.said("kopf ended and is started again")
+
+
 async def test_its_log_is_json_and_says_nothing_of_single_events(shop: World) -> None:
     async with running(shop) as found:
         await eventually(lambda: bool(found.said("everything is published")), 30.0)

@@ -35,11 +35,12 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
     assert all((ROOT / source).exists() for source in sources)
 
 
-def test_it_starts_the_command_itself_and_not_as_root() -> None:
+def test_it_starts_the_command_without_a_shell_and_not_as_root() -> None:
     (entry,) = steps("ENTRYPOINT")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-    (program,) = json.loads(entry)
+    init, end_of_options, program = json.loads(entry)
+    assert (init, end_of_options) == ("/usr/bin/tini", "--")
     assert program.startswith("/opt/podgate/bin/")
     assert Path(program).name in project["scripts"]
     assert steps("USER") == ["65532:65532"]
