@@ -73,7 +73,7 @@ kubernetes: ## Build etcd, kube-apiserver and kube-controller-manager from their
 test-kubernetes: ## Run the tests that mean something on a real kube-apiserver (go)
 	@hack/setup kernel
 	@assets=$$(hack/kubernetes/build.sh kube-controller-manager) && \
-		KUBEBUILDER_ASSETS=$$assets $(BIN)/pytest tests/e2e/kubernetes
+		KUBEBUILDER_ASSETS=$$assets $(BIN)/pytest -n 2 --dist loadfile tests/e2e/kubernetes tests/e2e/system
 
 install-yaml: ## Write manifests/install.yaml anew, from manifests/base (kubectl)
 	@{ echo "# Made by make install-yaml from manifests/base"; kubectl kustomize manifests/base; } > manifests/install.yaml.new

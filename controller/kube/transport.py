@@ -18,6 +18,7 @@ from typing import Self
 
 import aiohttp
 import msgspec
+from aiohttp.connector import NEEDS_CLEANUP_CLOSED
 from msgspec import Struct, field
 from yarl import URL
 
@@ -72,6 +73,9 @@ class Transport:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
+            # Requests that are given up leave a TLS connection behind in older Pythons, until the server has
+            # answered all the same: aiohttp cuts it off where it is told to.
+            connector=aiohttp.TCPConnector(enable_cleanup_closed=NEEDS_CLEANUP_CLOSED),
             headers={"User-Agent": self._user_agent},
             auto_decompress=True,
             cookie_jar=aiohttp.DummyCookieJar(),

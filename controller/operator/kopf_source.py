@@ -23,6 +23,7 @@ from typing import Any
 import aiohttp
 import kopf
 from aiohttp.client_middlewares import ClientHandlerType
+from aiohttp.connector import NEEDS_CLEANUP_CLOSED
 
 from controller.kube.backoff import Backoff
 from controller.kube.connection import Connection
@@ -268,7 +269,11 @@ def _login(registry: kopf.OperatorRegistry, connection: Connection) -> None:
             return await handler(request)
 
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=credentials.tls() or True),
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                ssl=credentials.tls() or True,
+                enable_cleanup_closed=NEEDS_CLEANUP_CLOSED,  # as in `controller.kube.transport`
+            ),
             middlewares=(authorize,),
             headers={"User-Agent": "podgate-operator/kopf"},
             proxy=connection.proxy_url or None,

@@ -34,8 +34,8 @@ OVERLAYS = (
     *(f"overlays/{name}" for name in ("audit", "drop-log", "dual-stack", "ha", "kind")),
 )
 
-_TLS_ENDS = 0.3
-"""Seconds until the server has answered the goodbye of requests that were cut off; then the loop may go."""
+_TLS_ENDS = 0.1
+"""Seconds for which the loop goes on, so that connections that were cut off can go."""
 
 _numbers = count(1)
 
