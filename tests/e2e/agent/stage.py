@@ -129,11 +129,11 @@ class Stage:
         await self._serve(to_node=True)
 
     async def _serve(self, *, to_node: bool) -> None:
-        own = _listening(0)
+        own = listening(0)
         sockets = [own]
         if to_node:
             with self.namespace.entered():
-                sockets.append(_listening(PORT))
+                sockets.append(listening(PORT))
         await self.server.start(sockets=sockets)
         address = f"http://127.0.0.1:{own.getsockname()[1]}"
         self.client = ApiClient(Connection(server=address, token="admin"))  # noqa: S106 - of this test
@@ -283,7 +283,8 @@ class Stage:
             time.sleep(_PAUSE)
 
 
-def _listening(port: int) -> socket.socket:
+def listening(port: int) -> socket.socket:
+    """A socket at the loopback of the network namespace that this thread is in; port 0 takes a free one."""
     found = socket.socket()
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     found.bind(("127.0.0.1", port))

@@ -4,12 +4,6 @@ What the lab's API server only imitates is asked here: schemas, admission polici
 bound to a node, RBAC, watches that a restart has made too old.
 """
 
-import asyncio
-import os
-import re
-import subprocess
-from collections.abc import AsyncIterator, Iterator
-from itertools import count
 from typing import Any
 
 import msgspec
@@ -19,14 +13,22 @@ from controller.kube.client import ApiClient
 from controller.kube.connection import Connection
 from controller.kube.errors import ApiError
 from controller.kube.resource import NODE_POLICIES
-from controller.lab.kubernetes import VARIABLE, assets_of
-from controller.lab.standalone import Standalone, standalone
-from tests.e2e.operator.world import Cluster, admits, eventually, namespace, node, pod, policy
-from tests.unit.manifests.folders import INSTALL, MANIFESTS
+from controller.lab.kubernetes import VARIABLE
+from controller.lab.standalone import Standalone
+from tests.e2e.kubernetes.real import (
+    ASSETS,
+    agent_token,
+    kubectl,
+    needs_kubernetes,
+    numbers,
+    opened,
+    refusals,
+    token_of,
+)
+from tests.e2e.operator.world import Cluster, admits, eventually, policy
+from tests.unit.manifests.folders import MANIFESTS
 
-ASSETS = assets_of(os.environ)
 MANAGER = "kube-controller-manager"
-SYSTEM = "podgate-system"
 POLICIES = ("podgate-agent-own-status", "podgate-operator-writes")
 OVERLAYS = (
     "base",
@@ -34,59 +36,7 @@ OVERLAYS = (
     *(f"overlays/{name}" for name in ("audit", "drop-log", "dual-stack", "ha", "kind")),
 )
 
-_TLS_ENDS = 0.1
-"""Seconds for which the loop goes on, so that connections that were cut off can go."""
-
-_numbers = count(1)
-
-pytestmark = pytest.mark.skipif(
-    ASSETS is None,
-    reason=f"no etcd and kube-apiserver: {VARIABLE} names none (make test-kubernetes builds them)",
-)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
-    """One for all tests here, with podgate's single file applied by kubectl."""
-    assert ASSETS is not None
-    with standalone(ASSETS, tmp_path_factory.mktemp("kubernetes")) as found:
-        kubectl(found, "apply", "--server-side", "-f", str(INSTALL))
-        kubectl(found, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        yield found
-
-
-@pytest.fixture
-async def cluster(server: Standalone) -> AsyncIterator[Cluster]:
-    """An administrator's view, with two nodes; operators run with the token of their service account."""
-    async with ApiClient(server.connection(), user_agent="test") as client:
-        found = Cluster(client)
-        found.connection = server.connection(token_of(server, "podgate-operator"))
-        await found.put(node("node-1"), node("node-2"))
-        yield found
-    await asyncio.sleep(_TLS_ENDS)
-
-
-def kubectl(server: Standalone, *arguments: str) -> str:
-    assert ASSETS is not None
-    command = [str(ASSETS / "kubectl"), f"--kubeconfig={server.kubeconfig}", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
-    assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}"
-    return done.stdout
-
-
-def token_of(server: Standalone, account: str, *bound: str) -> str:
-    """A token as the kubelet asks for it, bound to a pod where one is named."""
-    options = [f"--bound-object-{key}={value}" for key, value in zip(("kind", "name"), bound, strict=False)]
-    return kubectl(server, "create", "token", account, f"--namespace={SYSTEM}", *options).strip()
-
-
-async def agent_token(server: Standalone, cluster: Cluster, at: str) -> str:
-    """That of the pod of an agent, on a node."""
-    name = f"agent-{next(_numbers)}"
-    found = pod(f"{SYSTEM}/{name}", "", at)
-    found["spec"]["serviceAccountName"] = "podgate-agent"
-    await cluster.put(found)
-    return token_of(server, "podgate-agent", "Pod", name)
+pytestmark = needs_kubernetes
 
 
 async def refused(connection: Connection, verb: str, name: str) -> str:
@@ -94,11 +44,11 @@ async def refused(connection: Connection, verb: str, name: str) -> str:
     async with ApiClient(connection, user_agent="test") as client:
         try:
             if verb == "report":
-                status = {"status": {"observedDigest": f"d{next(_numbers)}"}}
+                status = {"status": {"observedDigest": f"d{next(numbers)}"}}
                 await client.patch(NODE_POLICIES, name, status, dict, subresource="status")
             elif verb == "change":
                 found = await client.get(NODE_POLICIES, name, dict)
-                found["spec"]["digest"] = f"d{next(_numbers)}"
+                found["spec"]["digest"] = f"d{next(numbers)}"
                 await client.replace(NODE_POLICIES, found, dict)
         except ApiError as error:
             return str(error)
@@ -109,13 +59,6 @@ async def published(cluster: Cluster) -> None:
     """Both nodes have their NodePolicy, made by an operator that has gone again."""
     async with cluster.operator():
         await cluster.settled()
-
-
-async def refusals(client: ApiClient) -> int:
-    """How often the server has answered 400 or 403."""
-    text = (await client.raw("/metrics")).decode()
-    lines = re.findall(r'^apiserver_request_total\{code="40[03]".*\} (\d+)$', text, re.MULTILINE)
-    return sum(map(int, lines))
 
 
 # Manifests
@@ -238,19 +181,6 @@ async def test_it_catches_up_after_a_restart_of_the_server(server: Standalone, c
             again = Cluster(client)
             await opened(again)
             await again.settled(60.0)
-
-
-async def opened(cluster: Cluster) -> str:
-    """A namespace of its own with two pods and a policy; its name."""
-    home = f"shop-{next(_numbers)}"
-    number = next(_numbers)
-    await cluster.put(namespace(home))
-    await cluster.put(
-        pod(f"{home}/web", f"10.0.1.{number}", app="web"),
-        pod(f"{home}/client", f"10.0.2.{number}", "node-2", app="client"),
-        policy(f"{home}/web", admits("web", "client")),
-    )
-    return home
 
 
 async def is_told(cluster: Cluster, subject: str) -> bool:
