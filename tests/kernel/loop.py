@@ -7,6 +7,9 @@ from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
+_LAST_WORDS = 0.05
+"""Seconds for which the loop goes on, so that connections that were closed can go."""
+
 
 class LoopThread:
     """The loop runs between entering and leaving."""
@@ -20,6 +23,7 @@ class LoopThread:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.run(asyncio.sleep(_LAST_WORDS))
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()

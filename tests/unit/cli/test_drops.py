@@ -1,8 +1,6 @@
 """`podgate drops`: lines of agents' logs as a table or as JSON, from a file or through the API server."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from controller.cli.drop_lines import Drop, parse_line
 from controller.cli.drops import command
 from controller.cli.failure import CommandError
 from controller.kube.client import ApiClient
+from tests.kernel.loop import LoopThread
 from tests.unit.kube.scripted import cut, reply, scripted_server
 from tests.unit.kube.scripted import text as scripted
 
@@ -166,8 +165,7 @@ class Cluster:
 @pytest.fixture
 def server() -> Iterator[Cluster]:
     """In a thread, as the command has an event loop of its own."""
-    found, loop = Cluster(), asyncio.new_event_loop()
-    started = threading.Event()
+    found = Cluster()
 
     async def serve() -> web.AppRunner:
         app = web.Application()
@@ -176,21 +174,12 @@ def server() -> Iterator[Cluster]:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        started.set()
         return runner
 
-    def work() -> None:
-        runner = loop.run_until_complete(serve())
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-        loop.close()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    started.wait()
-    yield found
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
+    with LoopThread() as loop:
+        runner = loop.run(serve())
+        yield found
+        loop.run(runner.cleanup())
 
 
 @pytest.fixture
