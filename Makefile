@@ -66,7 +66,7 @@ soak: ## Random clusters, policies and packets: text == simulated rules == kerne
 	@PODGATE_SOAK_CHANGES=2000 $(BIN)/pytest tests/kernel/test_coexistence.py tests/kernel/test_churn.py
 	@PODGATE_E2E_CHANGES=1000 PODGATE_E2E_OUTAGE=60 PODGATE_E2E_STORM=20 $(BIN)/pytest tests/e2e/system
 
-.PHONY: kubernetes test-kubernetes
+.PHONY: kubernetes test-kubernetes test-node
 kubernetes: ## Build etcd, kube-apiserver and kube-controller-manager from their Go modules (go; minutes)
 	@hack/kubernetes/build.sh kube-controller-manager
 
@@ -74,6 +74,11 @@ test-kubernetes: ## Run the tests that mean something on a real kube-apiserver (
 	@hack/setup kernel
 	@assets=$$(hack/kubernetes/build.sh kube-controller-manager) && \
 		KUBEBUILDER_ASSETS=$$assets $(BIN)/pytest -n 2 --dist loadfile tests/e2e/kubernetes tests/e2e/system
+
+test-node: ## Run podgate's manifests below a real kubelet and containerd, after make image-check (go, root)
+	@hack/setup kernel
+	@hack/kubernetes/node.sh up
+	@PODGATE_NODE=1 $(BIN)/pytest tests/e2e/kubernetes/test_node.py; status=$$?; hack/kubernetes/node.sh down; exit $$status
 
 install-yaml: ## Write manifests/install.yaml anew, from manifests/base (kubectl)
 	@{ echo "# Made by make install-yaml from manifests/base"; kubectl kustomize manifests/base; } > manifests/install.yaml.new
