@@ -15,6 +15,7 @@ from controller.engine.node_policies import published_mode
 from controller.engine.resolve import Resolver
 from controller.kube.client import ApiClient
 from controller.objects.assembly import observed_cluster
+from controller.objects.kinds import Cluster
 
 
 @click.command("status")
@@ -69,15 +70,17 @@ async def read_states(
     Raises CommandError for a name that no policy has, or where podgate is not installed.
     """
     assembly = observed_cluster(await live.documents(client, namespace))
-    resolver = Resolver.of(assembly.cluster)
     policies = [policy for policy in assembly.cluster.policies if not names or policy.name in names]
     missing = sorted(set(names) - {policy.name for policy in policies})
     if missing:
         where = f" in namespace {namespace}" if namespace else ""
         raise CommandError(f"no NetworkPolicy {missing[0]}{where}")
-    concerned = {node for node in resolver.nodes() if node and resolver.share(node).pods}
-    told = await live.node_policies(client, concerned if namespace else None)
-    mode = published_mode(told)
-    if mode is not resolver.mode:
-        resolver = Resolver.of(replace(assembly.cluster, mode=mode))
+    told = await live.node_policies(client, _concerned(assembly.cluster) if namespace else None)
+    resolver = Resolver.of(replace(assembly.cluster, mode=published_mode(told)))
     return enforcement_of(resolver, policies, told)
+
+
+def _concerned(cluster: Cluster) -> set[str]:
+    """The nodes with pods that policies concern, in whatever mode."""
+    resolver = Resolver.of(cluster)
+    return {node for node in resolver.nodes() if node and resolver.share(node).pods}

@@ -153,8 +153,7 @@ class Evaluator:
 
     def deciding(self, pod: Pod, direction: Direction) -> tuple[NetworkPolicy, ...]:
         """Those of `applying` that have a say: the enforced ones, or all where none is enforced."""
-        policies = self.applying(pod, direction)
-        return tuple(policy for policy in policies if self.mode(policy) is Mode.ENFORCE) or policies
+        return self.enforced(pod, direction) or self.applying(pod, direction)
 
     def enforced(self, pod: Pod, direction: Direction) -> tuple[NetworkPolicy, ...]:
         """Those of `applying` that are enforced: without any the pod is not isolated."""
@@ -327,7 +326,7 @@ def _network_policy_tier(
     policies = evaluator.deciding(query.subject, query.direction)
     if not policies:
         return None
-    audited = not evaluator.enforced(query.subject, query.direction)
+    audited = evaluator.mode(policies[0]) is Mode.AUDIT  # as all of those that decide
     matches = tuple(
         match
         for policy in policies

@@ -6,7 +6,7 @@ isolates the pod, as there they count what they would deny and everywhere else t
 
 from collections.abc import Iterable, Mapping
 
-from controller.engine.inventory import LivePod
+from controller.engine.inventory import LabelSet, LivePod
 from controller.engine.rulesets import LocalPod, PolicyRuleset, RulesetId
 from controller.engine.translate import ruleset_id
 from controller.objects.kinds import ContainerPort, Direction, Mode, NetworkPolicy
@@ -14,11 +14,12 @@ from controller.objects.kinds import ContainerPort, Direction, Mode, NetworkPoli
 BOTH = (Direction.EGRESS, Direction.INGRESS)
 
 
-def local_pod(live: LivePod, rulesets: Mapping[RulesetId, PolicyRuleset], mode: Mode) -> LocalPod:
-    """A pod that can be read; `mode` is that of policies which do not say it themselves. O(its policies)."""
+def local_pod(
+    live: LivePod, label_set: LabelSet, rulesets: Mapping[RulesetId, PolicyRuleset], mode: Mode
+) -> LocalPod:
+    """A pod that can be read, and its label set. `mode` is that of the cluster. O(its policies)."""
     namespace, name = live.key
-    policies = live.label_set.policies.values() if live.label_set is not None else ()
-    enforced, audited = _by_mode(policies, mode)
+    enforced, audited = _by_mode(label_set.policies.values(), label_set.namespace.mode or mode)
     isolated = {ruleset.direction for ruleset in enforced}
     counting = {ruleset for ruleset in audited if ruleset.direction not in isolated}
     ids = sorted(enforced | counting)
@@ -42,7 +43,7 @@ def quarantined_pod(live: LivePod, *, is_shut: bool) -> LocalPod:
 
 
 def _by_mode(policies: Iterable[NetworkPolicy], mode: Mode) -> tuple[set[RulesetId], set[RulesetId]]:
-    """The rulesets that are enforced, and those that are in audit mode."""
+    """The rulesets that are enforced, and those in audit mode; `mode` is of policies that say nothing."""
     enforced: set[RulesetId] = set()
     audited: set[RulesetId] = set()
     for policy in policies:

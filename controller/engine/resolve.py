@@ -489,7 +489,7 @@ class Resolver:
     def _local_pod(self, live: LivePod) -> LocalPod:
         if live.label_set is None:
             return quarantined_pod(live, is_shut=self.is_shut(live.key[0]))
-        return local_pod(live, self.rulesets, live.label_set.namespace.mode or self.mode)
+        return local_pod(live, live.label_set, self.rulesets, self.mode)
 
     def is_shut(self, namespace: str) -> bool:
         """Whether quarantined pods of a namespace are isolated, as nobody knows what policies select them.

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from dockerfile_parse import DockerfileParser
 from dockerfile_parse.util import WordSplitter, extract_key_values
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 _DIRECTIVE = re.compile(r"#\s*(syntax|escape|check)\s*=", re.IGNORECASE)
 _PLAIN_VARIABLE = re.compile(r"\$(?:\w+|\{\w+\})")
@@ -198,8 +199,7 @@ class _Reader:
         self._steps.append(MakeFolder(folder))
 
     def _set(self, **changes: object) -> None:
-        known = {name: getattr(self._settings, name) for name in Settings.__struct_fields__}
-        self._settings = Settings(**{**known, **changes})
+        self._settings = replace(self._settings, **changes)
 
     def _pairs(self, value: str) -> dict[str, str]:
         self._refuse_what_does_not_expand(value)

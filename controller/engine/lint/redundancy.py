@@ -57,12 +57,9 @@ def check_redundancy(context: Context) -> Iterator[Finding]:
 def _comparable(context: Context) -> Iterator[list[NetworkPolicy]]:
     """Those of a namespace and mode that could be read: what is only on trial replaces nothing in force."""
     for policies in context.policies_of.values():
+        readable = [policy for policy in policies if reads_in_full(policy)]
         for mode in Mode:
-            yield [
-                policy
-                for policy in policies
-                if reads_in_full(policy) and context.evaluator.mode(policy) is mode
-            ]
+            yield [policy for policy in readable if context.evaluator.mode(policy) is mode]
 
 
 def _covered_peers(policy: NetworkPolicy, direction: Direction, rule: PolicyRule) -> Iterator[Finding]:
