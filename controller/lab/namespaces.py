@@ -9,6 +9,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +21,13 @@ FOLDER = Path("/run/netns")
 """Where `ip netns` keeps its names."""
 
 _SYSCTLS = Path("/proc/sys/net")
+_INTERFACES = Path("/proc/thread-self/net/if_inet6")
+_LINK_LOCAL = "20"
+_TENTATIVE = 0x40
+"""Of include/net/ipv6.h and include/uapi/linux/if_addr.h, as `_INTERFACES` writes them."""
+_LINKS_UP = 10.0
+"""Seconds for devices to come up: it takes milliseconds, and while others hold the kernel's network lock."""
+_LINKS_POLL = 0.002
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -64,6 +72,33 @@ class Namespace:
             for pattern, value in values.items():
                 for path in _SYSCTLS.glob(pattern) if "*" in pattern else [_SYSCTLS / pattern]:
                     path.write_text(f"{value}\n")
+
+    def await_links(self, devices: Iterable[str], limit: float = _LINKS_UP) -> None:
+        """Wait until devices carry packets of both families. Blocking.
+
+        Raises CommandError after `limit` seconds.
+
+        A device that is set up is not up: a worker of the kernel sees that its link works, and until then
+        drops what is sent; another gives it its link-local address (addrconf_link_ready in
+        net/ipv6/addrconf.c), and until then a router cannot ask for the neighbour behind it. So the address
+        tells that both have been there.
+        """
+        wanted = frozenset(devices)
+        deadline = time.monotonic() + limit
+        while missing := wanted - self._linked():
+            if time.monotonic() > deadline:
+                raise CommandError(f"{', '.join(sorted(missing))} in {self.name}: not up after {limit:g} s")
+            time.sleep(_LINKS_POLL)
+
+    def _linked(self) -> frozenset[str]:
+        with self.entered():
+            lines = _INTERFACES.read_text().splitlines()
+        fields = (line.split() for line in lines)
+        return frozenset(
+            device
+            for _address, _index, _length, scope, flags, device in fields
+            if scope == _LINK_LOCAL and not int(flags, 16) & _TENTATIVE
+        )
 
     def close(self) -> None:
         """Let go of the namespace; its name stays until it is deleted."""

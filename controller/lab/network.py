@@ -92,7 +92,7 @@ class Network:
                 fabric.run(restore_command(self.backend, family), rules)
 
     def add_node(self, node: NodePlace) -> None:
-        """A node on the fabric. Raises CommandError."""
+        """A node on the fabric, its uplink in use. Raises CommandError."""
         name = self.names.node(node.name)
         add_namespaces([name])
         with Namespace(self.names.fabric) as fabric, Namespace(name) as inside:
@@ -103,6 +103,8 @@ class Network:
             _configure([(inside, wiring.node_lines(node, self.cni))])
             fabric.set_sysctls(wiring.impatience(wiring.uplink_device(node)))
             inside.set_sysctls(wiring.impatience("uplink"))
+            fabric.await_links([wiring.uplink_device(node)])
+            inside.await_links(["uplink"])
             for family in node.families:
                 inside.run(restore_command(self.backend, family), wiring.HINTS)
 
@@ -113,7 +115,7 @@ class Network:
         delete_namespaces([self.names.node(node.name)])
 
     def add_pods(self, links: Sequence[PodLink]) -> None:
-        """Pods with their links; all of them, or the message says which failed. Raises CommandError."""
+        """Pods with links that carry packets; all, or the message says which failed. Raises CommandError."""
         add_namespaces(link.namespace for link in links)
         by_node: dict[str, list[PodLink]] = defaultdict(list)
         for link in links:
@@ -125,9 +127,13 @@ class Network:
             _configure((opened[link.namespace], self._inside(link)) for link in links)
             for link in links:
                 opened[link.namespace].set_sysctls(wiring.impatience("eth0"))
-                node = opened[self.names.node(link.node.name)]
-                device = "cbr0" if self.cni is Cni.BRIDGE else link.attachment.device
-                node.set_sysctls(wiring.impatience(device))
+                opened[link.namespace].await_links(["eth0"])
+            for name, found in by_node.items():
+                ports = [link.attachment.device for link in found]
+                routed = ["cbr0"] if self.cni is Cni.BRIDGE else ports
+                for device in routed:
+                    opened[name].set_sysctls(wiring.impatience(device))
+                opened[name].await_links([*ports, *routed])
 
     def remove_pods(self, links: Iterable[PodLink]) -> None:
         """Remove pods, also those of which only a part exists.

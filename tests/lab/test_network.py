@@ -10,7 +10,7 @@ import pytest
 from controller.dataplane.tools import Backend
 from controller.lab.addressing import NodePlace, plan_node
 from controller.lab.listeners import Listener
-from controller.lab.namespaces import Namespace, named
+from controller.lab.namespaces import CommandError, Namespace, named
 from controller.lab.network import Names, Network, PodLink
 from controller.lab.probing import Outcome, Shot, fire
 from controller.lab.wiring import Attachment, Cni
@@ -75,6 +75,24 @@ async def test_pods_reach_each_other(network: Network, family: int, protocol: Pr
             stack.callback(listener.close)
 
         assert set(await fire(shots(network, family, 80, protocol), namespaces)) == {Outcome.ANSWERED}
+
+
+def test_links_are_waited_for(network: Network) -> None:
+    """A pod whose first datagram was dropped by a link still coming up never heard that it was."""
+    with Namespace(network.names.pod("x", "a")) as pod:
+        pod.run(["ip", "-batch", "-"], "link add one type veth peer name two\nlink set one up\n")
+
+        with pytest.raises(CommandError, match=r"one in pg-.*: not up after 0\.1 s"):
+            pod.await_links(["eth0", "one"], limit=0.1)
+
+        pod.run(["ip", "link", "set", "two", "up"])
+        pod.await_links(["eth0", "one", "two"])
+        shown = pod.run(["ip", "-o", "link", "show", "one"])
+        addresses = pod.run(["ip", "-o", "-6", "address", "show", "one", "scope", "link", "-tentative"])
+
+    assert "state UP" in shown
+    assert "noop" not in shown
+    assert "fe80:" in addresses
 
 
 async def test_a_port_where_nobody_listens_refuses(network: Network) -> None:
