@@ -40,3 +40,16 @@ class Changes(Struct):
 
     def __bool__(self) -> bool:
         return bool(self.members or self.rulesets or self.pods or self.nodes)
+
+
+class ChangeLog:
+    """Where changes are collected until they are taken. Not `recording` is for a start, when all is new."""
+
+    def __init__(self) -> None:
+        self.changes = Changes()
+        self.recording = True
+
+    def take(self) -> Changes:
+        """The changes since the last call."""
+        taken, self.changes = self.changes, Changes()
+        return taken

@@ -2,7 +2,7 @@
 
 Pods are many, label sets are few: all pods of a Deployment share one `LabelSet`, and only label sets are ever
 matched against selectors. A pod that comes or goes therefore costs what its label set already knows. Memory
-per pod is one small object; labels, ports and node names are shared.
+per pod is one small object; labels are shared, and ports and node names as they were read.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from controller.engine.changes import PodKey
 from controller.engine.rulesets import NamedPortGroup, PodGroup
 from controller.engine.selectors import SelectorIndex
-from controller.objects.kinds import ContainerPort, Mode, NetworkPolicy, Pod
+from controller.objects.kinds import Mode, NetworkPolicy, Pod
 from controller.objects.labels import LabelSelector
 
 LabelPairs = frozenset[tuple[str, str]]
@@ -24,18 +24,18 @@ class LivePod:
 
     __slots__ = ("ips", "key", "label_set", "node", "ports")
 
-    def __init__(self, pod: Pod, label_set: "LabelSet | None", ports: tuple[ContainerPort, ...]) -> None:
+    def __init__(self, pod: Pod, label_set: "LabelSet | None") -> None:
         self.key = pod.key
         self.ips = pod.ips
         self.node = pod.node
-        self.ports = ports
+        self.ports = pod.ports
         self.label_set = label_set
 
 
 class LabelSet:
     """The pods of one namespace with the same labels, their groups, and the policies that select them.
 
-    Owned by its `NamespaceEntry`; `groups` and `policies` are kept by `Resolver`.
+    Owned by its `NamespaceEntry`; `groups` is kept by `Membership`, `policies` by `Resolver`.
     """
 
     __slots__ = ("groups", "labels", "namespace", "pairs", "pods", "policies")
@@ -115,7 +115,8 @@ class GroupEntry:
 class Inventory:
     """Owns the entries.
 
-    It adds, finds and forgets them; what they mean to each other is `Resolver`'s business.
+    It adds, finds and forgets them; what they mean to each other is the business of `Resolver` and
+    `Membership`.
     """
 
     def __init__(self) -> None:
@@ -124,7 +125,6 @@ class Inventory:
         self.namespaces: dict[str, NamespaceEntry] = {}
         self._by_address: dict[str, LivePod | tuple[LivePod, ...]] = {}
         self._by_node: dict[str, dict[PodKey, LivePod]] = {}
-        self._ports: dict[tuple[ContainerPort, ...], tuple[ContainerPort, ...]] = {}
 
     def namespace(self, name: str) -> NamespaceEntry:
         """The entry of a namespace, made when first heard of."""
@@ -133,9 +133,10 @@ class Inventory:
             entry = self.namespaces[name] = NamespaceEntry(name)
         return entry
 
-    def live(self, pod: Pod, label_set: LabelSet | None) -> LivePod:
-        """A live pod, not entered yet; equal port lists become one object."""
-        return LivePod(pod, label_set, self._ports.setdefault(pod.ports, pod.ports))
+    def forget_if_unused(self, entry: NamespaceEntry) -> None:
+        """Forget a namespace that does not exist, and in which nothing lives. O(1)."""
+        if entry.labels is None and not (entry.label_sets or entry.policies or entry.groups):
+            self.namespaces.pop(entry.name, None)
 
     def add(self, live: LivePod) -> None:
         """Enter a live pod. O(addresses)."""

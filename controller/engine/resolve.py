@@ -6,20 +6,14 @@ groups -> label sets): its cost does not depend on the number of pods, policies 
 collected in `Changes`.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from controller.engine.changes import Changes, GroupRef, PodKey
-from controller.engine.inventory import (
-    GroupEntry,
-    Inventory,
-    LabelSet,
-    LivePod,
-    NamespaceEntry,
-    NamespaceSelectorEntry,
-)
+from controller.engine.changes import ChangeLog, Changes, GroupRef, PodKey
+from controller.engine.inventory import Inventory, LabelSet, LivePod, NamespaceEntry
 from controller.engine.local_pods import local_pod, quarantined_pod
+from controller.engine.membership import Membership
 from controller.engine.rulesets import (
     Endpoint,
     LocalPod,
@@ -29,7 +23,6 @@ from controller.engine.rulesets import (
     PolicyRuleset,
     RulesetId,
 )
-from controller.engine.selectors import SelectorIndex
 from controller.engine.translate import groups_of, ruleset_id, rulesets_of
 from controller.objects.kinds import (
     Cluster,
@@ -39,7 +32,6 @@ from controller.objects.kinds import (
     Node,
     Pod,
 )
-from controller.objects.labels import LabelSelector
 
 
 class Resolver:
@@ -54,12 +46,9 @@ class Resolver:
         self.inventory = Inventory()
         self.rulesets: dict[RulesetId, PolicyRuleset] = {}
         self._policies: dict[PodKey, NetworkPolicy] = {}
-        self._groups: dict[PodGroup, GroupEntry] = {}
-        self._namespace_selectors: dict[LabelSelector, NamespaceSelectorEntry] = {}
-        self._selector_index: SelectorIndex[NamespaceSelectorEntry] = SelectorIndex()
         self._nodes: dict[str, Node] = {}
-        self._changes = Changes()
-        self._recording = True
+        self._log = ChangeLog()
+        self._membership = Membership(self.inventory, self._log)
 
     @classmethod
     def of(cls, cluster: Cluster) -> "Resolver":
@@ -68,7 +57,7 @@ class Resolver:
         O(label sets x selectors that could match them, + members).
         """
         resolver = cls(cluster.mode)
-        resolver._recording = False  # all of it is new: a list of it would only cost memory
+        resolver._log.recording = False  # all of it is new: a list of it would only cost memory
         for node in cluster.nodes:
             resolver.put_node(node)
         for namespace in cluster.namespaces:
@@ -77,13 +66,13 @@ class Resolver:
             resolver.put_policy(policy)
         for pod in cluster.pods:
             resolver.put_pod(pod)
-        resolver._changes, resolver._recording = Changes(), True
+        resolver._log.take()
+        resolver._log.recording = True
         return resolver
 
     def take_changes(self) -> Changes:
         """The changes since the last call."""
-        taken, self._changes = self._changes, Changes()
-        return taken
+        return self._log.take()
 
     # Pods
 
@@ -104,7 +93,7 @@ class Resolver:
                 return
             self._remove_live(old)
             label_set = None if pod.quarantined else self._label_set(pod)
-        self._add_live(self.inventory.live(pod, label_set))
+        self._add_live(LivePod(pod, label_set))
 
     def remove_pod(self, key: PodKey) -> None:
         """Forget a pod; one that is not known is no error. O(groups it leaves)."""
@@ -115,8 +104,7 @@ class Resolver:
     def _add_live(self, live: LivePod) -> None:
         self._touch((live,))
         if live.label_set is not None:
-            for group in live.label_set.groups:
-                self._announce(group, (live,), present=True)
+            self._membership.announce_pod(live, live.label_set, present=True)
         self.inventory.add(live)
 
     def _remove_live(self, live: LivePod) -> None:
@@ -125,39 +113,17 @@ class Resolver:
         label_set = live.label_set
         if label_set is None:
             return
-        for group in label_set.groups:
-            self._announce(group, (live,), present=False)
+        self._membership.announce_pod(live, label_set, present=False)
         if not label_set.pods:
             del label_set.namespace.label_sets[label_set.pairs]
-            for group in label_set.groups:
-                del group.label_sets[label_set]
-            self._forget_if_unused(label_set.namespace)
-
-    def _announce(self, group: GroupEntry, pods: Collection[LivePod], *, present: bool) -> None:
-        """Record that pods come to a group or went; what another member has too is no news (rule 2.56).
-
-        Called while the pods are not members: not yet, or no longer. Sets, because two of the pods may share
-        an address.
-        """
-        if not self._recording:
-            return
-        for address in {address for live in pods for address in live.ips}:
-            if not any(_is_member(group, other) for other in self.inventory.at(address)):
-                self._changes.member(group.group, address, present=present)
-        for named in group.named:
-            for endpoint in {endpoint for live in pods for endpoint in _endpoints(live, named)}:
-                if not self._has_endpoint(group, named, endpoint):
-                    self._changes.member(named, endpoint, present=present)
-
-    def _has_endpoint(self, group: GroupEntry, named: NamedPortGroup, endpoint: Endpoint) -> bool:
-        holders = (live for live in self.inventory.at(endpoint[0]) if _is_member(group, live))
-        return any(endpoint in _endpoints(live, named) for live in holders)
+            self._membership.forget(label_set)
+            self.inventory.forget_if_unused(label_set.namespace)
 
     def _touch(self, pods: Iterable[LivePod]) -> None:
-        if self._recording:
+        if self._log.recording:
             for live in pods:
-                self._changes.pods.add(live.key)
-                self._changes.nodes.add(live.node)
+                self._log.changes.pods.add(live.key)
+                self._log.changes.nodes.add(live.node)
 
     def _label_set(self, pod: Pod) -> LabelSet:
         namespace = self.inventory.namespace(pod.namespace)
@@ -165,8 +131,7 @@ class Resolver:
         label_set = namespace.label_sets.get(pairs)
         if label_set is None:
             label_set = namespace.label_sets[pairs] = LabelSet(namespace, pairs, dict(pod.labels))
-            for group in namespace.groups_matching(label_set.labels):
-                _join(group, label_set)
+            self._membership.join_all(label_set)
             for key in namespace.policies.matching(label_set.labels):
                 label_set.policies[key] = self._policies[key]
         return label_set
@@ -182,11 +147,9 @@ class Resolver:
         self._set_mode(entry, namespace.mode)
         if entry.labels is None:
             entry.labels = dict(namespace.labels)
-            for label_set in entry.label_sets.values():
-                for group in entry.groups.matching(label_set.labels):
-                    self._enter(group, label_set)
+            self._membership.open(entry)
         entry.labels = dict(namespace.labels)
-        self._set_selectors(entry, dict.fromkeys(self._selector_index.matching(entry.labels)))
+        self._membership.relabel(entry)
 
     def remove_namespace(self, name: str) -> None:
         """The namespace is gone: its pods are peers of nobody from now on (rule 2.58).
@@ -197,12 +160,9 @@ class Resolver:
         if entry is None or entry.labels is None:
             return
         self._set_mode(entry, None)
-        self._set_selectors(entry, {})
-        for label_set in entry.label_sets.values():
-            for group in list(label_set.groups):
-                self._leave(group, label_set)
+        self._membership.close(entry)
         entry.labels = None
-        self._forget_if_unused(entry)
+        self.inventory.forget_if_unused(entry)
 
     def _set_mode(self, entry: NamespaceEntry, mode: Mode | None) -> None:
         """What the namespace says counts for those of its policies that say nothing."""
@@ -215,34 +175,6 @@ class Resolver:
         for label_set in entry.label_sets.values():
             if any(policy.mode is None for policy in label_set.policies.values()):
                 self._touch(label_set.pods.values())
-
-    def _set_selectors(self, entry: NamespaceEntry, selectors: dict[NamespaceSelectorEntry, None]) -> None:
-        old = entry.selectors
-        entry.selectors = selectors
-        for selector in old.keys() - selectors.keys():
-            del selector.namespaces[entry]
-            for label_set in entry.label_sets.values():
-                for group in selector.groups.matching(label_set.labels):
-                    self._leave(group, label_set)
-        for selector in selectors.keys() - old.keys():
-            selector.namespaces[entry] = None
-            for label_set in entry.label_sets.values():
-                for group in selector.groups.matching(label_set.labels):
-                    self._enter(group, label_set)
-
-    def _enter(self, group: GroupEntry, label_set: LabelSet) -> None:
-        self._announce(group, label_set.pods.values(), present=True)
-        _join(group, label_set)
-
-    def _leave(self, group: GroupEntry, label_set: LabelSet) -> None:
-        del group.label_sets[label_set]
-        del label_set.groups[group]
-        self._announce(group, label_set.pods.values(), present=False)
-
-    def _forget_if_unused(self, entry: NamespaceEntry) -> None:
-        unused = entry.labels is None and not entry.label_sets
-        if unused and not entry.policies and not entry.groups:
-            self.inventory.namespaces.pop(entry.name, None)
 
     # Policies
 
@@ -258,13 +190,13 @@ class Resolver:
             return
         rulesets = rulesets_of(policy)
         for ruleset in rulesets:  # before the old ones are let go: a group of both stays as it is
-            self._acquire(ruleset)
+            self._membership.acquire(ruleset)
         if old is not None:
             self._drop(old)
         self._policies[policy.key] = policy
         for ruleset in rulesets:
             self.rulesets[ruleset.id] = ruleset
-            self._changes.rulesets.add(ruleset.id)
+            self._log.changes.rulesets.add(ruleset.id)
         namespace = self.inventory.namespace(policy.namespace)
         self._note_mode(namespace, policy, present=True)
         namespace.policies.add(policy.pod_selector, policy.key)
@@ -276,7 +208,9 @@ class Resolver:
     def _renew(self, policy: NetworkPolicy) -> None:
         """The same rules in another edition or another mode: nothing is resolved anew, only told."""
         if self._policies[policy.key].findings != policy.findings:  # to be told even where it selects no pods
-            self._changes.rulesets.update(ruleset_id(policy, direction) for direction in policy.directions)
+            self._log.changes.rulesets.update(
+                ruleset_id(policy, direction) for direction in policy.directions
+            )
         self._policies[policy.key] = policy
         namespace = self.inventory.namespace(policy.namespace)
         self._note_mode(namespace, policy, present=True)
@@ -332,93 +266,9 @@ class Resolver:
                 self._touch(label_set.pods.values())
         for direction in sorted(set(policy.directions)):
             ruleset = self.rulesets.pop(ruleset_id(policy, direction))
-            self._changes.rulesets.add(ruleset.id)
-            self._release(ruleset)
-        self._forget_if_unused(namespace)
-
-    # Groups
-
-    def _acquire(self, ruleset: PolicyRuleset) -> None:
-        for ref in groups_of(ruleset):
-            pods = ref.pods if isinstance(ref, NamedPortGroup) else ref
-            entry = self._groups.get(pods) or self._new_group(pods)
-            entry.users += 1
-            if isinstance(ref, NamedPortGroup):
-                self._use_name(entry, ref)
-
-    def _use_name(self, entry: GroupEntry, named: NamedPortGroup) -> None:
-        entry.named[named] = entry.named.get(named, 0) + 1
-        if entry.named[named] == 1:
-            self._announce_all(entry, named, present=True)
-
-    def _release(self, ruleset: PolicyRuleset) -> None:
-        for ref in groups_of(ruleset):
-            entry = self._groups[ref.pods if isinstance(ref, NamedPortGroup) else ref]
-            if isinstance(ref, NamedPortGroup):
-                self._stop_using_name(entry, ref)
-            entry.users -= 1
-            if not entry.users:
-                self._remove_group(entry)
-
-    def _stop_using_name(self, entry: GroupEntry, named: NamedPortGroup) -> None:
-        entry.named[named] -= 1
-        if not entry.named[named]:
-            self._announce_all(entry, named, present=False)
-            del entry.named[named]
-
-    def _announce_all(self, entry: GroupEntry, named: NamedPortGroup, *, present: bool) -> None:
-        if self._recording:
-            for endpoint in _members(entry, named):
-                self._changes.member(named, endpoint, present=present)
-
-    def _new_group(self, group: PodGroup) -> GroupEntry:
-        entry = self._groups[group] = GroupEntry(group)
-        if group.namespace_selector is None:
-            namespaces = [self.inventory.namespace(group.namespace)]
-            namespaces[0].groups.add(group.pod_selector, entry)
-        else:
-            selector = self._namespace_selector(group.namespace_selector)
-            selector.groups.add(group.pod_selector, entry)
-            selector.users += 1
-            namespaces = list(selector.namespaces)
-        for namespace in namespaces:
-            for label_set in namespace.label_sets.values():
-                if namespace.labels is not None and group.pod_selector.matches(label_set.labels):
-                    self._enter(entry, label_set)
-        return entry
-
-    def _remove_group(self, entry: GroupEntry) -> None:
-        for label_set in list(entry.label_sets):
-            self._leave(entry, label_set)
-        group = entry.group
-        del self._groups[group]
-        if group.namespace_selector is None:
-            namespace = self.inventory.namespaces[group.namespace]
-            namespace.groups.remove(group.pod_selector, entry)
-            self._forget_if_unused(namespace)
-            return
-        selector = self._namespace_selectors[group.namespace_selector]
-        selector.groups.remove(group.pod_selector, entry)
-        selector.users -= 1
-        if not selector.users:
-            self._remove_namespace_selector(selector)
-
-    def _namespace_selector(self, selector: LabelSelector) -> NamespaceSelectorEntry:
-        entry = self._namespace_selectors.get(selector)
-        if entry is None:
-            entry = self._namespace_selectors[selector] = NamespaceSelectorEntry(selector)
-            self._selector_index.add(selector, entry)
-            for namespace in self.inventory.namespaces.values():
-                if namespace.labels is not None and selector.matches(namespace.labels):
-                    namespace.selectors[entry] = None
-                    entry.namespaces[namespace] = None
-        return entry
-
-    def _remove_namespace_selector(self, entry: NamespaceSelectorEntry) -> None:
-        del self._namespace_selectors[entry.selector]
-        self._selector_index.remove(entry.selector, entry)
-        for namespace in entry.namespaces:
-            del namespace.selectors[entry]
+            self._log.changes.rulesets.add(ruleset.id)
+            self._membership.release(ruleset)
+        self.inventory.forget_if_unused(namespace)
 
     # Nodes and results
 
@@ -426,12 +276,12 @@ class Resolver:
         """Add or replace a node. O(1)."""
         if self._nodes.get(node.name) != node:
             self._nodes[node.name] = node
-            self._changes.nodes.add(node.name)
+            self._log.changes.nodes.add(node.name)
 
     def remove_node(self, name: str) -> None:
         """Forget a node; its pods stay until they are removed themselves. O(1)."""
         if self._nodes.pop(name, None) is not None:
-            self._changes.nodes.add(name)
+            self._log.changes.nodes.add(name)
 
     def nodes(self) -> tuple[str, ...]:
         """Every node that is known or has a live pod, sorted; "" are the pods without one."""
@@ -443,22 +293,21 @@ class Resolver:
 
     def groups(self) -> tuple[GroupRef, ...]:
         """Every group that some ruleset references."""
-        named = (ref for entry in self._groups.values() for ref in entry.named)
-        return (*self._groups, *named)
+        return self._membership.groups()
 
     def members(self, group: PodGroup) -> frozenset[str]:
         """The addresses of a group's live pods, both families. O(members).
 
         Raises KeyError for a group nobody references.
         """
-        return frozenset(address for live in self._groups[group].pods() for address in live.ips)
+        return self._membership.members(group)
 
     def endpoints(self, named: NamedPortGroup) -> frozenset[Endpoint]:
         """The (address, protocol, port) of a named-port group. O(members).
 
         Raises KeyError for a group nobody references.
         """
-        return frozenset(_members(self._groups[named.pods], named))
+        return self._membership.endpoints(named)
 
     def view(self, node: str) -> NodeView:
         """All that a node must enforce. O(its pods + members of the groups it references)."""
@@ -500,28 +349,6 @@ class Resolver:
             return True
         entry = self.inventory.namespaces.get(namespace)
         return entry is not None and (entry.mode is Mode.ENFORCE or bool(entry.enforcing))
-
-
-def _join(group: GroupEntry, label_set: LabelSet) -> None:
-    group.label_sets[label_set] = None
-    label_set.groups[group] = None
-
-
-def _is_member(group: GroupEntry, live: LivePod) -> bool:
-    return live.label_set is not None and live.label_set in group.label_sets
-
-
-def _members(entry: GroupEntry, named: NamedPortGroup) -> set[Endpoint]:
-    return {endpoint for live in entry.pods() for endpoint in _endpoints(live, named)}
-
-
-def _endpoints(live: LivePod, named: NamedPortGroup) -> list[Endpoint]:
-    return [
-        (address, port.protocol, port.port)
-        for port in live.ports
-        if port.name == named.name and port.protocol is named.protocol
-        for address in live.ips
-    ]
 
 
 def _same_meaning(old: NetworkPolicy, new: NetworkPolicy) -> bool:
