@@ -33,7 +33,7 @@ check:
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/shellcheck --external-sources .ci/run hack/setup hack/demo hack/demo-offline hack/image/*.sh hack/kind/*.sh hack/kubernetes/*.sh
+	$(BIN)/shellcheck --external-sources .ci/run hack/setup hack/earlier hack/demo hack/demo-offline hack/image/*.sh hack/kind/*.sh hack/kubernetes/*.sh
 
 format: ## Format the code, and mend what ruff can mend
 	@hack/setup
@@ -66,7 +66,7 @@ soak: ## Random clusters, policies and packets: text == simulated rules == kerne
 	@PODGATE_SOAK_CHANGES=2000 $(BIN)/pytest tests/kernel/test_coexistence.py tests/kernel/test_churn.py
 	@PODGATE_E2E_CHANGES=1000 PODGATE_E2E_OUTAGE=60 PODGATE_E2E_STORM=20 $(BIN)/pytest tests/e2e/system
 
-.PHONY: kubernetes test-kubernetes test-node
+.PHONY: kubernetes test-kubernetes test-node test-upgrade
 kubernetes: ## Build etcd, kube-apiserver and kube-controller-manager from their Go modules (go; minutes)
 	@hack/kubernetes/build.sh kube-controller-manager
 
@@ -79,6 +79,12 @@ test-node: ## Run podgate's manifests below a real kubelet and containerd, after
 	@hack/setup kernel
 	@hack/kubernetes/node.sh up
 	@PODGATE_NODE=1 $(BIN)/pytest tests/e2e/kubernetes/test_node.py; status=$$?; hack/kubernetes/node.sh down; exit $$status
+
+FROM ?=
+test-upgrade: ## Run operator and agents of the revision FROM beside those of this one, there and back (root)
+	@hack/setup kernel
+	@hack/earlier "$(FROM)"
+	@PODGATE_EARLIER=$(CURDIR)/build/earlier $(BIN)/pytest tests/e2e/system/test_versions.py
 
 install-yaml: ## Write manifests/install.yaml anew, from manifests/base (kubectl)
 	@{ echo "# Made by make install-yaml from manifests/base"; kubectl kustomize manifests/base; } > manifests/install.yaml.new

@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,14 @@ _GRACE = 5.0
 
 _children: dict[int, "subprocess.Popen[bytes]"] = {}
 """What this process started: it has to take their exit codes."""
+
+
+def python(*arguments: str) -> list[str]:
+    """A command for the interpreter that this one is.
+
+    It takes modules from where they are installed, never from the folder that a user happens to be in.
+    """
+    return [sys.executable, "-P", *arguments]
 
 
 class LabProcess(Struct, frozen=True, order=True):

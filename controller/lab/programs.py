@@ -1,12 +1,12 @@
 """The command lines of the processes that make up a lab."""
 
 import importlib.util
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from controller.lab.gateway import NODE_PORT
 from controller.lab.network import Names
+from controller.lab.processes import python
 from controller.lab.rundir import RunDir, Settings
 from controller.objects.crds import node_policy_crd, peer_group_slice_crd
 
@@ -20,18 +20,18 @@ _COMMAND = "from controller.cli.main import main; main()"
 def apiserver_argv(descriptors: Sequence[int]) -> Sequence[str]:
     """The API server, listening at sockets that it inherits."""
     options = [word for number in descriptors for word in ("--fd", str(number))]
-    return [sys.executable, "-m", "controller.lab.apiserver", "--graceful-pods", *options]
+    return python("-m", "controller.lab.apiserver", "--graceful-pods", *options)
 
 
 def controlplane_argv(run_dir: RunDir) -> Sequence[str]:
     """Kubelets, scheduler, workloads and Services."""
-    return [sys.executable, "-m", "controller.lab.controlplane", "--run-dir", str(run_dir.path)]
+    return python("-m", "controller.lab.controlplane", "--run-dir", str(run_dir.path))
 
 
 def operator_argv(run_dir: RunDir) -> Sequence[str]:
     """The operator. Its health is at a port of its choice: there may be several labs."""
     return [
-        *(sys.executable, "-c", _COMMAND, "operator"),
+        *python("-c", _COMMAND, "operator"),
         *("--kubeconfig", str(run_dir.kubeconfig)),
         *("--health-address", "127.0.0.1:0"),
         *("--log-format", "text"),
@@ -42,7 +42,7 @@ def agent_argv(run_dir: RunDir, settings: Settings, node: str) -> Sequence[str]:
     """The agent of a node."""
     place = Names(settings.name).node(node)
     return [
-        *(sys.executable, "-c", _COMMAND, "agent"),
+        *python("-c", _COMMAND, "agent"),
         *("--node-name", node),
         *("--netns", place),
         *("--server", f"http://127.0.0.1:{NODE_PORT}"),

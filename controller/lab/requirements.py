@@ -13,7 +13,7 @@ from pathlib import Path
 from controller.dataplane.render import HAIRPIN_BYTECODE
 from controller.dataplane.tools import Backend, restore_command
 from controller.lab.namespaces import CommandError, Namespace, add_namespaces, delete_namespaces
-from controller.lab.processes import PATH
+from controller.lab.processes import PATH, python
 from controller.lab.unprivileged import go_into_new, hindrance, is_root
 from controller.lab.wiring import BRIDGE_SYSCTLS, Cni
 
@@ -67,7 +67,7 @@ def main() -> int:
     if not is_root():
         lacking = f"needs root: {reason}" if (reason := hindrance()) else ""
         if not lacking:
-            go_into_new([sys.executable, "-m", "controller.lab.requirements"])
+            go_into_new(python("-m", "controller.lab.requirements"))
     else:
         lacking = missing(Backend.NFT, Cni.PTP)
     if lacking:

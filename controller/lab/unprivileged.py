@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from controller.lab.processes import PATH, processes_of
+from controller.lab.processes import PATH, processes_of, python
 from controller.lab.rundir import LABS_VARIABLE, labs_folder
 
 SOCKET_VARIABLE = "PODGATE_LAB_SOCKET"
@@ -52,7 +52,7 @@ def go_into_new(argv: Sequence[str], socket: int | None = None) -> NoReturn:
     if socket is not None:
         os.set_inheritable(socket, True)  # noqa: FBT003 - its second argument
         environment[SOCKET_VARIABLE] = str(socket)
-    inner = [sys.executable, "-m", "controller.lab.unprivileged", *argv]
+    inner = python("-m", "controller.lab.unprivileged", *argv)
     os.execvpe(_UNSHARE[0], [*_UNSHARE, *inner], environment)  # noqa: S606
 
 

@@ -150,7 +150,9 @@ def test_an_up_that_is_interrupted_leaves_nothing(lab: Command, tmp_path: Path) 
         "containerPort: 80}]", "containerPort: 80}], readinessProbe: {tcpSocket: {port: 1}}"
     )
     (tmp_path / "endless.yaml").write_text(endless)
-    command = lab.argv("up", "--without-podgate", "-f", str(tmp_path / "endless.yaml"))
+    # A shell that started these tests in the background may have told them to ignore it.
+    interruptible = ["env", "--default-signal=INT"]
+    command = [*interruptible, *lab.argv("up", "--without-podgate", "-f", str(tmp_path / "endless.yaml"))]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         process.stderr.readline()  # the nodes are there
