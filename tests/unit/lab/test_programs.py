@@ -24,10 +24,9 @@ _SHADOWED = ("click", "msgspec", "aiohttp", "controller")
         controlplane_argv(_RUN_DIR),
         operator_argv(_RUN_DIR),
         agent_argv(_RUN_DIR, _SETTINGS, "node-1"),
-        python("-m", "controller.lab.unprivileged", "true"),
         python("-m", "controller.lab.requirements"),
     ],
-    ids=["apiserver", "controlplane", "operator", "agent", "unprivileged", "requirements"],
+    ids=["apiserver", "controlplane", "operator", "agent", "requirements"],
 )
 def test_modules_of_the_folder_are_not_run(argv: Sequence[str], tmp_path: Path) -> None:
     """`podgate lab up` in a folder of somebody else's ran its click.py, as root."""
