@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from controller.engine.costs import costs_of
 from controller.engine.fitting import without_the_largest
 from controller.engine.identity import digest
 from controller.engine.rulesets import (
@@ -52,8 +53,6 @@ _TIERS_BY_NAME = {name: tier for tier, name in _TIERS.items()}
 _LAST_PORT = 65535
 SPEC_MAX = 1_200_000
 """Bytes of a spec: etcd takes requests of 1.5 MiB, and status and metadata need room too."""
-_BLOCK_COST = 2
-"""Of that room for each block that an exception leaves: 600,000 of them are 170 MB of an agent's memory."""
 _CACHED = 1 << 16
 """Translations kept, of groups and of rulesets: more than a cluster of 10,000 policies has."""
 
@@ -83,8 +82,8 @@ def node_policy_spec(share: NodeView, version_of: Callable[[RulesetId], PolicyVe
     object, or for the node's kernel, loses policies until it fits: `left_out` says which.
     """
     spec = _whole_spec(share, version_of)
-    while (surplus := _size(spec) + sum(map(_expansion, share.rulesets.values())) - SPEC_MAX) > 0:
-        fewer = without_the_largest(share, surplus, _sizes(share, version_of).__getitem__)
+    while (surplus := _size(spec) + sum((costs := costs_of(share)).values()) - SPEC_MAX) > 0:
+        fewer = without_the_largest(share, surplus, _sizes(share, version_of, costs).__getitem__)
         if fewer is share:
             break
         share, spec = fewer, _whole_spec(fewer, version_of)
@@ -113,12 +112,14 @@ def _whole_spec(share: NodeView, version_of: Callable[[RulesetId], PolicyVersion
     )
 
 
-def _sizes(share: NodeView, version_of: Callable[[RulesetId], PolicyVersion]) -> dict[RulesetId, int]:
+def _sizes(
+    share: NodeView, version_of: Callable[[RulesetId], PolicyVersion], costs: Mapping[RulesetId, int]
+) -> dict[RulesetId, int]:
     """How much room each ruleset needs: its rules, its groups, and its name at each of its pods."""
     pods = Counter(ruleset for pod in share.pods for ruleset in pod.rulesets)
     return {
         key: _size(_ruleset(ruleset, version_of(key)))
-        + _expansion(ruleset)
+        + costs[key]
         + pods[key] * len(ruleset_key(key))
         + sum(
             _size(_named_group(ref) if isinstance(ref, NamedPortGroup) else _group(ref))
@@ -126,17 +127,6 @@ def _sizes(share: NodeView, version_of: Callable[[RulesetId], PolicyVersion]) ->
         )
         for key, ruleset in share.rulesets.items()
     }
-
-
-@lru_cache(maxsize=_CACHED)
-def _expansion(ruleset: PolicyRuleset) -> int:
-    """What exceptions cost beside their text: each leaves a block for every bit that it is longer."""
-    return _BLOCK_COST * sum(
-        inner.prefix - block.cidr.prefix
-        for rule in ruleset.rules
-        for block in rule.blocks
-        for inner in block.excepts
-    )
 
 
 def _size(part: msgspec.Struct) -> int:

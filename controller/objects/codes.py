@@ -222,6 +222,14 @@ _POLICY = {
         "quotes is taken for a name. The port matches nothing.",
         "Write `port: 8080` without quotes, or `port: http`.",
     ),
+    "policy-too-large": Explanation(
+        "Policy needs more than a node or the operator should carry",
+        "A direction of a policy may need 500 peer groups, 10,000 rules of the kernel for a pod, and 500,000 "
+        "entries of sets. Egress to ports by name needs a group for each name at each selector, a list of "
+        "ports a rule for every 15, an exception an entry for every bit that it is longer than its block. "
+        "With more, no rule of the direction is applied, and its pods stay isolated.",
+        "Split the policy; select peers by one label that they share; write numbers instead of names.",
+    ),
     "invalid-end-port": Explanation(
         "Not a port range",
         "endPort needs a numeric port not above it, up to 65535 (rules 2.33 and 2.70 e). The port matches "

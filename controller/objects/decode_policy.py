@@ -15,6 +15,7 @@ from controller.objects.decode_selector import SelectorReading, decode_selector
 from controller.objects.findings import Source
 from controller.objects.kinds import Direction, NetworkPolicy, PolicyRule
 from controller.objects.labels import EVERYTHING
+from controller.objects.limits import within_limits
 from controller.objects.mode import read_mode
 from controller.objects.names import shown, shown_key, shown_text, type_name
 from controller.objects.report import Report
@@ -61,7 +62,9 @@ def decode_policy(
         spec = {"policyTypes": [direction.value for direction in _BOTH]}
     unsure = report_widening(spec, _SPEC_FIELDS, "spec", report) or misplaced
     selector = _subjects(spec.get("podSelector"), report)
-    rules = {way: decode_rules(spec.get(way.lower()), way, report) for way in _BOTH}
+    rules = {
+        way: within_limits(decode_rules(spec.get(way.lower()), way, report), way, report) for way in _BOTH
+    }
     directions = _directions(spec.get("policyTypes"), spec.get("egress"), report)
     if unsure:
         directions = _BOTH  # the field that nobody knows may have been any of those of spec

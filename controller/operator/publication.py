@@ -15,7 +15,7 @@ from controller.engine.changes import Changes, GroupRef, Member, PodKey
 from controller.engine.group_slices import SliceChanges
 from controller.engine.node_policies import PolicyVersion, group_id, left_out, node_policy_spec
 from controller.engine.resolve import Resolver
-from controller.engine.rulesets import NamedPortGroup, NodeView, RulesetId
+from controller.engine.rulesets import NamedPortGroup, RulesetId
 from controller.engine.translate import groups_of
 from controller.objects.names import dns_subdomain_problem
 from controller.objects.resources import NodePolicySpec, PeerGroupSliceSpec, slice_name
@@ -33,7 +33,7 @@ class Publication:
     """The state of one term as leader. `now` is monotonic time, in seconds."""
 
     def __init__(self, resolver: Resolver, grace: float = GRACE) -> None:
-        self.work: WorkList[Target] = WorkList()
+        self.work: WorkList[Target] = WorkList(lane_of=lambda target: target.kind)
         self.groups: dict[str, GroupState] = {}
         self.nodes: dict[str, HeldNode] = {}
         self.has_begun = False
@@ -374,11 +374,12 @@ class Publication:
         if not self._resolver.has_node(name):
             return Step(work=work, kind=Kind.NODE_POLICY, name=name, held=held)
         share = self._resolver.share(name)
-        missing = {group for group in _ids(share) if not self.groups[group].is_ready}
+        spec = node_policy_spec(share, self._version_of)
+        # Of what it has room for: groups of policies that are left out keep nobody waiting.
+        missing = {group for group in named_groups(spec) if not self.groups[group].is_ready}
         if missing:
             self._wait(work, missing, now)
             return None
-        spec = node_policy_spec(share, self._version_of)
         self._writing[name] = spec.digest
         return Step(
             work=work,
@@ -451,8 +452,3 @@ class Publication:
         target = Target(Kind.NODE_POLICY, node)
         is_busy = target in self.work or self.work.is_in_flight(target) or node in self._waiting
         return self.has_begun and not is_busy
-
-
-def _ids(share: NodeView) -> Iterator[str]:
-    yield from map(group_id, share.groups)
-    yield from map(group_id, share.named_ports)

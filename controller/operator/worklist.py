@@ -3,12 +3,13 @@
 A change waits for nothing when its object was quiet. An object that keeps changing is written at most once an
 interval, which grows with the number of objects waiting: a server that is slow is met by fewer writes, never
 by a longer queue. What tightens (a member that goes, a pod newly isolated) is never held back by an interval,
-because addresses are used again.
+because addresses are used again. There may be thousands of one kind of object to write, and few of another:
+the kinds take turns.
 """
 
 import heapq
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, NamedTuple, TypeVar
 
 from msgspec import Struct
@@ -68,12 +69,41 @@ class Work(NamedTuple, Generic[Key]):
     pending: Pending
 
 
-class WorkList(Generic[Key]):
-    """Every operation is O(1), or O(log n) for an object that has to wait. Times are monotonic seconds."""
+class _Lanes(Generic[Key]):
+    """Queues, one for each kind of key, that are taken from in turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, lane_of: Callable[[Key], Hashable]) -> None:
+        self._lane_of = lane_of
+        self._lanes: dict[Hashable, dict[Key, None]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._lanes)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._lanes.get(self._lane_of(key), ())
+
+    def add(self, key: Key) -> None:
+        self._lanes.setdefault(self._lane_of(key), {})[key] = None
+
+    def take(self) -> Key:
+        lane = next(iter(self._lanes))
+        queue = self._lanes.pop(lane)
+        key = next(iter(queue))
+        del queue[key]
+        if queue:
+            self._lanes[lane] = queue  # at the end: the others are first
+        return key
+
+
+class WorkList(Generic[Key]):
+    """Every operation is O(1), or O(log n) for an object that has to wait. Times are monotonic seconds.
+
+    `lane_of` tells of what kind an object is. What is urgent of one kind does not wait for all of another.
+    """
+
+    def __init__(self, lane_of: Callable[[Key], Hashable] = lambda _: None) -> None:
         self._pending: dict[Key, Pending] = {}
-        self._urgent: dict[Key, None] = {}
+        self._urgent: _Lanes[Key] = _Lanes(lane_of)
         self._normal: dict[Key, None] = {}
         self._later: list[tuple[float, int, Key]] = []
         self._in_flight: set[Key] = set()
@@ -114,11 +144,9 @@ class WorkList(Generic[Key]):
     def take(self, now: float) -> Work[Key] | None:
         """The next object whose turn it is; it is in flight until `written`, `again` or `failed`."""
         self._wake(now)
-        queue = self._next_queue()
-        if not queue:
+        if not (self._urgent or self._normal):
             return None
-        key = next(iter(queue))
-        del queue[key]
+        key = self._next()
         self._in_flight.add(key)
         return Work(key, self._pending.pop(key))
 
@@ -168,12 +196,20 @@ class WorkList(Generic[Key]):
         """Seconds between two writes of an object that keeps changing."""
         return min(LONGEST_INTERVAL, INTERVAL * max(1.0, len(self._pending) / CROWD))
 
-    def _next_queue(self) -> dict[Key, None]:
+    def _next(self) -> Key:
         if self._urgent and (self._urgent_in_a_row < URGENT_IN_A_ROW or not self._normal):
             self._urgent_in_a_row += 1
-            return self._urgent
+            return self._urgent.take()
         self._urgent_in_a_row = 0
-        return self._normal
+        key = next(iter(self._normal))
+        del self._normal[key]
+        return key
+
+    def _queue(self, key: Key, *, urgent: bool) -> None:
+        if urgent:
+            self._urgent.add(key)
+        else:
+            self._normal[key] = None
 
     def _return(self, work: Work[Key], now: float, not_before: float) -> None:
         key, pending = work
@@ -191,7 +227,7 @@ class WorkList(Generic[Key]):
             due = max(due, self._written_at[key] + self.interval())
         if due <= now:
             self._normal.pop(key, None)
-            (self._urgent if pending.urgent else self._normal)[key] = None
+            self._queue(key, urgent=pending.urgent)
             return
         pending.due = due
         self._serial += 1
@@ -201,7 +237,7 @@ class WorkList(Generic[Key]):
         while self._later and self._later[0][0] <= now:
             due, serial, key = heapq.heappop(self._later)
             if self._is_waiting(due, serial, key):
-                (self._urgent if self._pending[key].urgent else self._normal)[key] = None
+                self._queue(key, urgent=self._pending[key].urgent)
 
     def _is_waiting(self, due: float, _serial: int, key: Key) -> bool:
         """Whether an entry of the heap still counts: since then the object may have been made urgent."""

@@ -76,13 +76,42 @@ def test_groups_that_nobody_names_any_more_are_left_out_too() -> None:
 
 
 def test_exceptions_count_as_what_they_cost_in_the_kernel() -> None:
-    """Cut out of ::/0, each address leaves up to 128 blocks: 11,000 of them are more than a set may hold."""
-    excepts = [f"2001:db8:{n:x}::{n:x}/128" for n in range(1, 11000)]
-    peer = {"ipBlock": {"cidr": "::/0", "except": excepts}}
+    """Cut out of ::/0, each address leaves up to 128 blocks: 4,800 of them are 600,000."""
+    evil = TENANTS
+    for tenth in range(3):
+        excepts = [f"2001:db8:{tenth:x}:{n:x}::{n:x}/128" for n in range(1, 1601)]
+        peer = {"ipBlock": {"cidr": "::/0", "except": excepts}}
+        evil = evil.policy(f"evil/{tenth}", {"podSelector": {}, "ingress": [{"from": [peer]}]})
 
-    share, spec = published(TENANTS.policy("evil/a", {"podSelector": {}, "ingress": [{"from": [peer]}]}))
+    share, spec = published(evil)
 
-    assert [each.policy for each in left_out(share, spec)] == ["evil/a"]
+    assert left_out(share, spec)
+    assert {each.namespace for each in left_out(share, spec)} == {"evil"}
+
+
+def test_rules_count_once_for_each_list_of_rules_that_they_are_in() -> None:
+    """Pods with a policy of their own beside one that all share have its rules once each in the kernel."""
+    blocks = [{"from": [block(f"10.{n >> 8}.{n & 255}.0/24")], "ports": [port(80)]} for n in range(2000)]
+    evil = TENANTS.policy("evil/all", {"podSelector": {}, "ingress": blocks})
+    for number in range(60):
+        evil = evil.pod(f"evil/pod-{number}", ip=f"10.0.1.{number + 1}", labels={"n": str(number)})
+        evil = evil.policy(f"evil/{number}", {"podSelector": labels(n=str(number)), "ingress": [{}]})
+
+    share, spec = published(evil)
+
+    assert [str(each) for each in left_out(share, spec)] == ["evil/all ingress"]
+    assert len(msgspec.json.encode(spec)) < SPEC_MAX / 10
+
+
+def test_pods_that_share_a_list_of_rules_have_it_once() -> None:
+    blocks = [{"from": [block(f"10.{n >> 8}.{n & 255}.0/24")], "ports": [port(80)]} for n in range(2000)]
+    built = TENANTS.policy("shop/all", {"podSelector": {}, "ingress": blocks})
+    for number in range(60):
+        built = built.pod(f"shop/pod-{number}", ip=f"10.0.1.{number + 1}", labels={"n": str(number)})
+
+    share, spec = published(built)
+
+    assert not left_out(share, spec)
 
 
 def test_the_status_of_a_policy_that_is_left_out_says_so() -> None:

@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from controller.engine.node_policies import PolicyVersion, node_policy_spec
 from controller.objects.resources import MEMBERS_MAX, NodePolicySpec, PeerGroupSliceSpec
 from controller.operator.publication import GRACE, Publication
 from controller.operator.steps import Identity, Kind
@@ -96,6 +97,56 @@ def test_a_node_policy_waits_while_a_slice_cannot_be_written() -> None:
 
     assert "node-1" not in stage.settle()
     assert stage.wait(6.0)[-1] == "node-1"
+
+
+EVIL = {
+    "podSelector": {},
+    "ingress": [{"from": [{"podSelector": labels(n=str(number))} for number in range(200)]}],
+}
+
+
+def test_new_isolation_does_not_wait_for_the_groups_of_others() -> None:
+    """Two hundred groups of one tenant are to be written when another isolates a pod on another node."""
+    crowded = BARE.pod("evil/pod", ip="10.0.0.66", node="node-1").pod(
+        "shop/new", labels={"app": "new"}, ip="10.0.0.3", node="node-2"
+    )
+    stage = published(crowded)
+    crowded = crowded.policy("evil/all", EVIL)
+    stage.become(crowded).become(
+        crowded.policy("shop/new", {"podSelector": labels(app="new"), "policyTypes": ["Ingress"]})
+    )
+
+    written = stage.settle()
+
+    assert written.index("node-2") <= 2
+    assert len(written) > 200
+
+
+def test_groups_of_a_policy_that_is_left_out_keep_nobody_waiting() -> None:
+    """Each of the policies takes more than half of the room that a NodePolicy has."""
+    values = [f"{number:063}" for number in range(12000)]
+    evil = BARE.pod("evil/pod", ip="10.0.0.66", node="node-1")
+    for number in range(2):
+        selector = {
+            "matchLabels": {"n": str(number)},
+            "matchExpressions": [{"key": "app", "operator": "In", "values": values}],
+        }
+        evil = evil.policy(
+            f"evil/{number}", {"podSelector": {}, "ingress": [{"from": [{"podSelector": selector}]}]}
+        )
+    stage = Stage().become(evil).begin()
+    room_for = {
+        each.id
+        for each in node_policy_spec(stage.resolver.share("node-1"), lambda _: PolicyVersion("", 0)).groups
+    }
+    while step := stage.take():
+        if step.kind is Kind.NODE_POLICY or step.group in room_for:
+            stage.do(step)
+        else:
+            stage.publication.failed(step, stage.now, 60.0)
+
+    assert len(room_for) == 1
+    assert len(spec_of(stage, "node-1").rulesets) == 1
 
 
 def test_a_group_that_the_api_server_refuses_does_not_keep_pods_open() -> None:

@@ -53,6 +53,22 @@ def test_what_tightens_does_not_wait_for_the_interval() -> None:
     assert taken(work, 11.0) is None
 
 
+def test_kinds_of_what_is_urgent_take_turns() -> None:
+    work: WorkList[str] = WorkList(lane_of=lambda key: key[0])
+    for key in ("a1", "a2", "a3", "b1"):
+        mark(work, key, 10.0, urgent=True)
+
+    assert [taken(work, 10.0) for _ in range(5)] == ["a1", "b1", "a2", "a3", None]
+
+
+def test_what_is_made_urgent_twice_is_taken_once() -> None:
+    work: WorkList[str] = WorkList(lane_of=lambda key: key[0])
+    for key in ("a", "b", "a", "b"):
+        mark(work, key, 10.0, urgent=True)
+
+    assert [taken(work, 10.0) for _ in range(3)] == ["a", "b", None]
+
+
 def test_what_tightens_goes_first() -> None:
     work: WorkList[str] = WorkList()
     mark(work, "widens", 10.0)
