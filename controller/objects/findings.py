@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class Severity(StrEnum):
-    """`error`: the API server would refuse the object or it cannot be read.
+    """`error`: the API server would refuse the object, or it cannot be read or enforced.
 
     `warning`: it means less or more than it seems.
     """

@@ -12,6 +12,8 @@ from controller.objects.kinds import Direction, IPBlock, PolicyRule
 from controller.objects.labels import LabelSelector
 from controller.objects.report import Report
 
+TOO_LARGE = "policy-too-large"
+"""The code of the finding. An API server takes such a policy: the limits are ours."""
 GROUPS_MAX = 500
 """Peer groups of one policy in one direction: each is kept up to date, an object, and a set of the kernel."""
 RULES_MAX = 10_000
@@ -38,7 +40,7 @@ def within_limits(
     for needed, most, what in excess:
         message = f"needs {needed} {what}, and {most} are the most; no rule of it is applied"
         remedy = "split the policy, or say the same with fewer selectors, port names, ports or exceptions"
-        report.error("policy-too-large", f"spec.{direction.lower()}", message, remedy)
+        report.error(TOO_LARGE, f"spec.{direction.lower()}", message, remedy)
     return () if excess else rules
 
 

@@ -12,6 +12,7 @@ from controller.lab.apiserver.store import Object
 from controller.objects.decode_metadata import check_metadata
 from controller.objects.decode_policy import decode_policy
 from controller.objects.findings import Finding, Severity, Source
+from controller.objects.limits import TOO_LARGE
 from controller.objects.names import dns_label_problem, dns_subdomain_problem
 from controller.objects.report import Report
 
@@ -19,8 +20,8 @@ POLICIES = ("networking.k8s.io", "networkpolicies")
 PODS = ("", "pods")
 SERVICES = ("", "services")
 
-_METADATA_ONLY = frozenset({"unknown-field"})
-"""Codes of findings that name what kubectl refuses and the API server drops."""
+_TAKEN = frozenset({"unknown-field", TOO_LARGE})
+"""Codes of findings that name what an API server takes: it drops unknown fields, and the limits are ours."""
 
 
 class Admission:
@@ -93,7 +94,7 @@ def _refuse(kind: Kind, value: Object, findings: tuple[Finding, ...]) -> None:
     causes = [
         Cause(finding.path, f"Invalid value: {finding.message}")
         for finding in findings
-        if finding.severity is Severity.ERROR and finding.code not in _METADATA_ONLY
+        if finding.severity is Severity.ERROR and finding.code not in _TAKEN
     ]
     if causes:
         raise invalid(kind.group, kind.name, value["metadata"].get("name") or "", causes)

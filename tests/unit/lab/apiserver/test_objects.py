@@ -375,6 +375,15 @@ async def test_a_policy_that_is_wrong_is_refused_with_every_cause(talk: Talk) ->
     ]
 
 
+async def test_a_policy_that_is_only_too_large_for_podgate_is_taken(talk: Talk) -> None:
+    peers = [{"podSelector": {"matchLabels": {"n": str(number)}}} for number in range(1000)]
+
+    made = await talk.post(POLICIES, policy(ingress=[{"from": peers}]))
+
+    assert made.code == 201
+    assert len(made.body["spec"]["ingress"][0]["from"]) == 1000
+
+
 async def test_an_unknown_field_of_a_policy_is_dropped_unless_validation_is_strict(talk: Talk) -> None:
     value = policy(podSelector={}, ingress=[{"form": []}])
 
