@@ -15,7 +15,7 @@ from controller.agent.guard import Check, Schedule
 from controller.agent.journal import not_logged
 from controller.agent.node import FamilyFailure, NodeEnforcement
 from controller.cli.failure import CLEAN, ERROR, FOUND, CommandError
-from controller.cli.input import manifest_options, status_of
+from controller.cli.input import observed_options, status_of
 from controller.cli.node_options import (
     drop_log_of,
     guard_options,
@@ -41,7 +41,7 @@ from controller.engine.rulesets import NodeView
 @rule_options
 @log_drops_options
 @place_options
-@manifest_options
+@observed_options
 def command(
     node: str,
     netns: str | None,

@@ -64,17 +64,23 @@ kustomize_option = click.option(
 )
 
 
+_pod_cidr_option = click.option(
+    "--pod-cidr",
+    "pod_cidrs",
+    type=_CidrList(),
+    default=(),
+    help="Where pods without an address get one, if no Node says so. [10.244.0.0/16]",
+)
+
+
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """-R, --mode, --pod-cidr, --strict: how manifests are read. The verb adds where from."""
+    return _reading_options(_pod_cidr_option(command))
+
+
+def _reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option("-R", "--recursive", is_flag=True, help="Also read the folders below."),
-        click.option(
-            "--pod-cidr",
-            "pod_cidrs",
-            type=_CidrList(),
-            default=(),
-            help="Where pods without an address get one, if no Node says so. [10.244.0.0/16]",
-        ),
         click.option(
             "--mode",
             type=click.Choice([mode.value for mode in Mode]),
@@ -97,20 +103,27 @@ def manifest_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return filename_option(kustomize_option(reading_options(command)))
 
 
+def observed_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for a verb that touches a kernel: no pod gets an address that no object names."""
+    return filename_option(kustomize_option(_reading_options(command)))
+
+
 def read_manifests(
     paths: Sequence[str],
     kustomize: Sequence[str],
     *,
     recursive: bool,
-    pod_cidrs: tuple[Cidr, ...],
     kubeconfig: str,
     strict: bool,
+    pod_cidrs: tuple[Cidr, ...] = (),
     mode: str | None = None,
     services: bool = False,
+    observed: bool = False,
 ) -> Reading:
     """Read, and raise CommandError where nothing was named or --strict finds fault.
 
-    Diagnostics are left to `report`. `services`: a live cluster is asked for its Services, too.
+    Diagnostics are left to `report`. `services`: a live cluster is asked for its Services, too. `observed`:
+    what has no address gets none.
     """
     if not paths and not kustomize:
         raise CommandError(
@@ -124,6 +137,7 @@ def read_manifests(
         kustomize=kustomize,
         pod_cidrs=pod_cidrs,
         stdin=sys.stdin,
+        observed=observed,
         documents=[document for each in contexts for document in _live(kubeconfig, each, services=services)],
     )
     if strict and any(finding.severity is not Severity.INFO for finding in reading.findings):

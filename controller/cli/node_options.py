@@ -21,6 +21,7 @@ from controller.objects.findings import Finding
 
 AUTO = "auto"
 OFF = "off"
+_NAMED = 5
 
 
 def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -196,18 +197,27 @@ def settings_of(
     )
 
 
+def _passed_over(addressless: tuple[str, ...]) -> str:
+    """Whoever has no address is no peer (rule 2.53); in files that may be a surprise."""
+    named = ", ".join(plain(each) for each in addressless[:_NAMED])
+    more = f" and {len(addressless) - _NAMED} more" if len(addressless) > _NAMED else ""
+    return f"without an address (status.podIP), and so no peers and not isolated: {named}{more}"
+
+
 def view_of(node: str, manifests: dict[str, Any]) -> tuple[NodeView, tuple[Finding, ...]]:
     """What a node must enforce, from manifests; bad ones are reported and quarantined.
 
     Raises CommandError where the node does not exist in them, or a document could not be read at all: it may
     have been a policy, and rules without it would be too wide.
     """
-    reading = read_manifests(**manifests)
+    reading = read_manifests(**manifests, observed=True)
     report(reading.findings)
     if reading.unreadable:
         raise CommandError(
             "some input could not be read (above); it may have been a policy, so nothing is done"
         )
+    if reading.addressless:
+        click.echo(f"note: {_passed_over(reading.addressless)}", err=True)
     resolver = Resolver.of(reading.cluster)
     if node not in resolver.nodes():
         there = node_names(resolver.nodes())

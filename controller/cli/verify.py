@@ -12,7 +12,7 @@ from controller.agent.node import NodeEnforcement
 from controller.cli.cluster_options import connection_of, other_server_options
 from controller.cli.durations import Duration
 from controller.cli.failure import CLEAN, FOUND, CommandError
-from controller.cli.input import manifest_options, status_of
+from controller.cli.input import observed_options, status_of
 from controller.cli.node_options import (
     OFF,
     drop_log_of,
@@ -79,7 +79,7 @@ class _How(Struct, frozen=True, kw_only=True):
     show_default=True,
     help="Read the rules with iptables-save, or as a second opinion with python-iptables (legacy only).",
 )
-@manifest_options
+@observed_options
 def command(
     nodes: tuple[str, ...],
     settle: float,

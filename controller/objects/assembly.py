@@ -25,11 +25,15 @@ from controller.objects.workloads import OwnedPod, WorkloadReading, add_syntheti
 
 
 class Assembly(Struct, frozen=True):
-    """The cluster, what is wrong with its objects, and how many documents of other kinds were passed over."""
+    """The cluster, what is wrong with its objects, and how many documents of other kinds were passed over.
+
+    `addressless`, of what runs: live pods without an address, and workloads without a pod, in words.
+    """
 
     cluster: Cluster
     findings: tuple[Finding, ...] = ()
     skipped: Mapping[str, int] = {}
+    addressless: tuple[str, ...] = ()
 
 
 def build_cluster(documents: Iterable[Document], pod_cidrs: Sequence[Cidr] = ()) -> Assembly:
@@ -44,11 +48,27 @@ def build_cluster(documents: Iterable[Document], pod_cidrs: Sequence[Cidr] = ())
 
 
 def observed_cluster(documents: Iterable[Document]) -> Assembly:
-    """What runs: as `build_cluster`, but a pod without an address or a node has none. Never raises."""
+    """What runs: as `build_cluster`, but a pod without an address or a node has none (rule 2.53).
+
+    Never raises.
+    """
     collector = _collected(documents)
     pods = sorted((owned.pod for owned in collector.pods.values()), key=lambda pod: pod.key)
     nodes = sorted(collector.nodes.values(), key=lambda node: node.name)
-    return _assembled(collector, pods, nodes, ())
+    found = _assembled(collector, pods, nodes, ())
+    return msgspec.structs.replace(found, addressless=tuple(_addressless(collector)))
+
+
+def _addressless(collector: "_Collector") -> Iterable[str]:
+    """Whom the offline verbs give an address."""
+    real = {owned.pod.key for owned in collector.pods.values()}
+    for pod in add_synthetic_pods(collector.pods.values(), collector.workloads.values()):
+        if pod.ips or pod.is_finished or pod.host_network:
+            continue
+        if pod.key in real:
+            yield f"Pod {pod.namespace}/{pod.name}"
+        elif pod.workload is not None:
+            yield f"{pod.workload.kind} {pod.namespace}/{pod.workload.name}"
 
 
 def _collected(documents: Iterable[Document]) -> "_Collector":

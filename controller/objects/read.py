@@ -16,7 +16,7 @@ from typing import TextIO
 from msgspec import Struct
 
 from controller.objects.addresses import Cidr
-from controller.objects.assembly import build_cluster, finding_order
+from controller.objects.assembly import build_cluster, finding_order, observed_cluster
 from controller.objects.codes import UNREADABLE
 from controller.objects.documents import Document, parse_documents
 from controller.objects.findings import Finding, Severity, Source
@@ -37,13 +37,15 @@ class Reading(Struct, frozen=True):
     """What was read.
 
     `unreadable`: some file or document could not be read at all, so that the cluster may lack objects that
-    matter. `skipped` counts the documents of kinds that have no part in policies.
+    matter. `skipped` counts the documents of kinds that have no part in policies. `addressless`: see
+    `assembly.Assembly`.
     """
 
     cluster: Cluster
     findings: tuple[Finding, ...] = ()
     unreadable: bool = False
     skipped: Mapping[str, int] = {}
+    addressless: tuple[str, ...] = ()
 
 
 def read(  # noqa: PLR0913 - one for each place to read from
@@ -54,11 +56,13 @@ def read(  # noqa: PLR0913 - one for each place to read from
     stdin: TextIO | None = None,
     pod_cidrs: Sequence[Cidr] = (),
     documents: Sequence[Document] = (),
+    observed: bool = False,
 ) -> Reading:
     """The cluster that manifests describe, and `documents` that were read elsewhere.
 
     `paths` are files, folders (`recursive`: with those below) and `-` for `stdin`; `kustomize` are folders
     that kubectl builds. Never raises for what it finds there. `pod_cidrs`: see `placement.place`.
+    `observed`: what has no address gets none, as in a cluster.
     """
     with _without_garbage_collection():
         reader = _Reader()
@@ -67,13 +71,15 @@ def read(  # noqa: PLR0913 - one for each place to read from
             reader.take_path(path, recursive=recursive, stdin=stdin)
         for folder in kustomize:
             reader.take_kustomization(folder)
-        assembly = build_cluster(reader.documents, pod_cidrs)
+        documents = reader.documents
+        assembly = observed_cluster(documents) if observed else build_cluster(documents, pod_cidrs)
     findings = sorted((*reader.findings, *assembly.findings), key=finding_order)
     return Reading(
         cluster=assembly.cluster,
         findings=tuple(findings),
         unreadable=any(finding.code in UNREADABLE for finding in findings),
         skipped=assembly.skipped,
+        addressless=assembly.addressless,
     )
 
 
