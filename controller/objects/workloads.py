@@ -1,7 +1,8 @@
 """Workloads as pods: manifests hold Deployments, policies speak of pods.
 
 Each workload whose pods are not in the files becomes one synthetic pod with the labels and ports of its
-template. Where the pods are there, the workload only gives them its name.
+template. Where the pods are there, the workload only gives them its name. A pod that has finished stands for
+none of those to come: a CronJob between two runs is still there.
 """
 
 import hashlib
@@ -95,8 +96,9 @@ def add_synthetic_pods(pods: Iterable[OwnedPod], workloads: Iterable[WorkloadRea
             for item in by_namespace.get(owned.pod.namespace, ())
             if item.selector is not None and item.selector.matches(owned.pod.labels)
         ]
-        present.update(chain)
-        present.update(matching)
+        present.update(
+            key for key in (*chain, *matching) if key.kind == "Job" or not owned.pod.is_finished
+        )
         named.append(_with_workload(owned.pod, chain, matching))
     return named + _synthetic_pods(named, [item for item in found if item.key not in present])
 

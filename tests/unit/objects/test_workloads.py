@@ -40,6 +40,37 @@ def test_a_pod_that_the_selector_matches_takes_its_place(kind: str) -> None:
     assert found["mine"].workload == Workload(kind, "web")
 
 
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+@pytest.mark.parametrize("kind", [kind for kind in WORKLOAD_GROUPS if kind != "Job"])
+def test_a_pod_that_has_finished_takes_nobodys_place(kind: str, phase: str) -> None:
+    done = pod("shop/web-0", owner=(kind, "web"), status={"phase": phase})
+
+    found = pods(workload(kind, "shop/web", WEB), done)
+
+    assert sorted(found) == ["web", "web-0"]
+    assert {each.workload for each in found.values()} == {Workload(kind, "web")}
+
+
+def test_a_job_whose_pod_has_finished_gets_no_other() -> None:
+    found = pods(
+        workload("Job", "shop/web", WEB), pod("shop/p", owner=("Job", "web"), status={"phase": "Succeeded"})
+    )
+
+    assert sorted(found) == ["p"]
+
+
+@pytest.mark.parametrize("has_job", [True, False])
+def test_a_cron_job_is_there_between_two_runs(has_job: bool) -> None:
+    cron = workload("CronJob", "shop/web", WEB)
+    job = workload("Job", "shop/web-28000000", WEB, owner=("CronJob", "web"))
+    done = pod("shop/p", owner=("Job", "web-28000000"), status={"phase": "Succeeded"})
+
+    found = pods(cron, *([job] if has_job else []), done)
+
+    assert sorted(found) == ["p", "web"]
+    assert found["web"].synthetic
+
+
 def test_pods_of_other_namespaces_take_nobodys_place() -> None:
     assert sorted(pods(workload("Deployment", "shop/web", WEB), pod("prod/mine", labels=WEB))) == [
         "mine",
