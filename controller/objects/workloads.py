@@ -96,9 +96,7 @@ def add_synthetic_pods(pods: Iterable[OwnedPod], workloads: Iterable[WorkloadRea
             for item in by_namespace.get(owned.pod.namespace, ())
             if item.selector is not None and item.selector.matches(owned.pod.labels)
         ]
-        present.update(
-            key for key in (*chain, *matching) if key.kind == "Job" or not owned.pod.is_finished
-        )
+        present.update(key for key in (*chain, *matching) if key.kind == "Job" or not owned.pod.is_finished)
         named.append(_with_workload(owned.pod, chain, matching))
     return named + _synthetic_pods(named, [item for item in found if item.key not in present])
 

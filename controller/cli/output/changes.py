@@ -88,8 +88,12 @@ def report_of(found: Difference, causes: Causes) -> Report:
 
 
 def _drawing(found: Difference, *, added: bool) -> Picture[ConnectionSet]:
-    """What was added, or removed, as a picture of the pods of both sides."""
-    pods = {pod.key: pod for pod in (*found.old.pods, *found.new.pods)}
+    """What was added, or removed, as a picture of the pods of both sides.
+
+    Of a pod that both have, as it is on the side that has the connections: on the other it may have finished.
+    """
+    sides = (found.old, found.new) if added else (found.new, found.old)
+    pods = {pod.key: pod for side in sides for pod in side.pods}
     sets = (
         ((change.source, change.destination), change.added if added else change.removed)
         for change in found.changes

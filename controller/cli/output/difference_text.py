@@ -14,7 +14,7 @@ _LONG = 20
 
 _SHOWN_POLICIES = 3
 
-_NO_POLICY = "pods that are on one side only"
+_NO_POLICY = "pods that came, went or changed"
 
 
 def difference_text(report: Report, painter: Painter, rules: Mapping[str, str] | None = None) -> str:

@@ -173,7 +173,20 @@ def test_the_text_names_pods_that_came(sides: Sides) -> None:
     found = sides.run(PODS + DENY, PODS + MORE_PODS + DENY).stdout
     assert "1 pod added" in found.splitlines()[0]
     assert "+ pod shop/cache (Deployment)" in found
-    assert "pods that are on one side only" in found
+    assert "pods that came, went or changed" in found
+
+
+@pytest.mark.parametrize("output", ["text", "md", "sarif", "junit"])
+def test_connections_of_a_pod_that_finished_are_listed_and_not_only_counted(
+    sides: Sides, output: str
+) -> None:
+    done = PODS.replace("spec: {containers: []}", "spec: {containers: []}\nstatus: {phase: Succeeded}", 1)
+
+    found = sides.run(PODS, done, "-o", output)
+
+    assert found.return_value == FOUND
+    assert "shop/web" in found.stdout or "shop/*" in found.stdout
+    assert "outside" in found.stdout
 
 
 def test_a_pod_that_comes_moves_no_other(sides: Sides) -> None:
