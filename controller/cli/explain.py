@@ -69,15 +69,14 @@ def command(
     evaluator = Evaluator(reading.cluster)
     service = None if port is None else parse_service(port)
     found = behind(reading.cluster, destination, service)
-    service = service if found is None else found.asked
     answers = _answers(evaluator, source, destination, service, found)
     if output == "json":
-        click.echo(json.dumps(_document(answers, service), indent=2))
+        click.echo(json.dumps(_document(answers), indent=2))
     else:
         painter = Painter(color=wants_color(no_color=no_color))
-        click.echo("\n\n".join("\n".join(_text(found, service, painter)) for found in answers))
-    if rules and service is not None:
-        _print_rules(reading.cluster, [each for found in answers for each in found], service)
+        click.echo("\n\n".join("\n".join(_text(found, painter)) for found in answers))
+    if rules:
+        _print_rules(reading.cluster, [each for found in answers for each in found])
     return max(CLEAN if _allowed(answers) else FOUND, status_of(reading.findings))
 
 
@@ -85,6 +84,9 @@ Service = tuple[Protocol | None, int | None] | None
 Ends = tuple[Endpoint, ...]
 Pair = tuple[tuple[Endpoint, Endpoint], ...]
 """Two pods: their addresses of one family each."""
+
+Question = tuple[Pair, Service]
+"""Two pods and what is asked: the port of a Service need not have one number at all of its pods."""
 
 _MOST_PODS = 50
 """How many pods of a workload are compared."""
@@ -96,53 +98,61 @@ def _answers(
     """The explanations of the first pods named, by family, and of pods that get another answer, if any."""
     sources = endpoints_of(evaluator, source)
     if found is None:
-        destinations = endpoints_of(evaluator, destination)
+        destinations = [(ends, service) for ends in endpoints_of(evaluator, destination)]
     else:
-        destinations = tuple(filter(None, map(evaluator.addresses.of_pod, found.pods)))
-    is_outside = found is None and not (destinations[0][0].pods or destinations[0][0].node)
-    pairs = _pairs(sources[:_MOST_PODS], destinations[:_MOST_PODS])
-    if not pairs:
+        places = ((evaluator.addresses.of_pod(pod), asked) for pod, asked in found.pods)
+        destinations = [(ends, asked) for ends, asked in places if ends]
+    is_outside = found is None and not (destinations[0][0][0].pods or destinations[0][0][0].node)
+    questions = _questions(sources[:_MOST_PODS], destinations[:_MOST_PODS])
+    if not questions:
         raise CommandError(f"{source} and {destination} have no address family in common")
     notes = [
-        f"only {_MOST_PODS} of the {len(ends)} pods of {text} were compared"
-        for text, ends in ((source, sources), (destination, destinations))
-        if len(ends) > _MOST_PODS
+        f"only {_MOST_PODS} of the {count} pods of {text} were compared"
+        for text, count in ((source, len(sources)), (destination, len(destinations)))
+        if count > _MOST_PODS
     ]
     notes += caveat(evaluator.cluster, destination) if is_outside else ()
     notes += found.notes if found is not None else ()
-    first, other = pairs[0], _other_answer(evaluator, pairs, service)
-    if other:
-        example = f"{other[0][0]} -> {other[0][1]}"
-        notes.insert(0, f"other pods of the workload get another answer: {example} (below)")
-    shown = [[explain(evaluator, *ends, service) for ends in pair] for pair in (first, other) if pair]
+    shown = [_explained(evaluator, questions[0])]
+    other = _other_answer(evaluator, questions)
+    if other is not None:
+        (example, *_), _ = other
+        notes.insert(0, f"other pods get another answer: {example[0]} -> {example[1]} (below)")
+        shown.append(_explained(evaluator, other))
     shown[0] = [msgspec.structs.replace(each, notes=(*each.notes, *notes)) for each in shown[0]]
     return shown
 
 
-def _pairs(sources: Sequence[Ends], destinations: Sequence[Ends]) -> list[Pair]:
-    pairs = (
-        tuple((start, end) for start in one for end in other if start.family == end.family)
-        for one, other in product(sources, destinations)
+def _explained(evaluator: Evaluator, question: Question) -> list[Explanation]:
+    pair, service = question
+    return [explain(evaluator, *ends, service) for ends in pair]
+
+
+def _questions(sources: Sequence[Ends], destinations: Sequence[tuple[Ends, Service]]) -> list[Question]:
+    questions = (
+        (tuple((start, end) for start in one for end in other if start.family == end.family), service)
+        for one, (other, service) in product(sources, destinations)
     )
-    return [pair for pair in pairs if pair]
+    return [(pair, service) for pair, service in questions if pair]
 
 
-def _other_answer(evaluator: Evaluator, pairs: Sequence[Pair], service: Service) -> Pair:
-    """The first pair whose answer is not that of the first of all; `()` where all agree."""
-    if len(pairs) == 1:
-        return ()
-    usual = _answer(evaluator, pairs[0], service)
+def _other_answer(evaluator: Evaluator, questions: Sequence[Question]) -> Question | None:
+    """The first question whose answer is not that of the first of all; None where all agree."""
+    if len(questions) == 1:
+        return None
+    usual = _answer(evaluator, questions[0])
 
-    def differs(pair: Pair) -> bool:
+    def differs(question: Question) -> bool:
         """In some family that both have: not every pod need have both."""
-        found = _answer(evaluator, pair, service)
+        found = _answer(evaluator, question)
         return any(found[family] != usual[family] for family in found.keys() & usual.keys())
 
-    return next(filter(differs, pairs[1:]), ())
+    return next(filter(differs, questions[1:]), None)
 
 
-def _answer(evaluator: Evaluator, pair: Pair, service: Service) -> dict[int, bool | ConnectionSet]:
+def _answer(evaluator: Evaluator, question: Question) -> dict[int, bool | ConnectionSet]:
     """By family: may the service pass, or without one all that may."""
+    pair, service = question
     if service is None:
         return {start.family: evaluator.connections(start, end) for start, end in pair}
     return {start.family: evaluator.evaluate(start, end, *service).allowed for start, end in pair}
@@ -153,13 +163,13 @@ def _allowed(answers: Sequence[Sequence[Explanation]]) -> bool:
     return len(answers) == 1 and any(each.allowed for each in answers[0])
 
 
-def _text(found: list[Explanation], service: Service, painter: Painter) -> Iterator[str]:
+def _text(found: list[Explanation], painter: Painter) -> Iterator[str]:
     """One block, or one per address family where the families disagree."""
     for index, each in enumerate(_distinct(found)):
         if index:
             yield ""
         family = f" (IPv{each.source.family})" if len(_distinct(found)) > 1 else ""
-        yield from _block(each, service, family, painter)
+        yield from _block(each, family, painter)
 
 
 def _distinct(found: list[Explanation]) -> list[Explanation]:
@@ -167,11 +177,11 @@ def _distinct(found: list[Explanation]) -> list[Explanation]:
     return found[:1] if len(answers) == 1 else found
 
 
-def _block(each: Explanation, service: Service, family: str, painter: Painter) -> Iterator[str]:
+def _block(each: Explanation, family: str, painter: Painter) -> Iterator[str]:
     answer = painter.good("ALLOWED") if each.allowed else painter.bad("DENIED")
     if each.allowed and any(map(_is_counted, _decisions(each))):
         answer += "; would be denied, were policies in audit mode enforced"
-    asked = "any port" if service is None else _service_text(service)
+    asked = "any port" if each.service is None else _service_text(each.service)
     yield painter.strong(f"{_name(each.source)} -> {_name(each.destination)} {asked}{family}: ") + answer
     yield ""
     if each.verdict is None:
@@ -256,16 +266,14 @@ def _service_text(service: tuple[Protocol | None, int | None]) -> str:
     return "ICMP" if protocol is None else f"{port}/{protocol.name}"
 
 
-def _print_rules(
-    cluster: Cluster, found: list[Explanation], service: tuple[Protocol | None, int | None]
-) -> None:
+def _print_rules(cluster: Cluster, found: list[Explanation]) -> None:
     from controller.dataplane.render import rule_text  # noqa: PLC0415 - only --rules pays for the compiler
     from controller.dataplane.walk import Network  # noqa: PLC0415
     from controller.engine.resolve import Resolver  # noqa: PLC0415
 
     network = Network(Resolver.of(cluster))
-    protocol, port = service
     for each in found:
+        protocol, port = each.service or (None, None)
         number = {4: 1, 6: 58}[each.source.family] if protocol is None else int(protocol)
         for passage in network.walk(each.source, each.destination, number, port).passages:
             node = plain(passage.node) or "(no node)"
@@ -274,7 +282,8 @@ def _print_rules(
                 click.echo(plain(f"    {step.chain} {rule_text(step.rule, each.source.family)}"))
 
 
-def _document(answers: list[list[Explanation]], service: Service) -> dict[str, Any]:
+def _document(answers: list[list[Explanation]]) -> dict[str, Any]:
+    service = answers[0][0].service
     return {
         "apiVersion": "podgate.dev/v1alpha1",
         "kind": "Explanation",
@@ -288,6 +297,7 @@ def _path(each: Explanation) -> dict[str, Any]:
     return {
         "from": {"name": str(each.source), "address": each.source.address},
         "to": {"name": str(each.destination), "address": each.destination.address},
+        "service": None if each.service is None else _service_text(each.service),
         "allowed": each.allowed,
         "connections": _connections(each.connections),
         "egress": None if each.verdict is None else _decision(each.verdict.egress),

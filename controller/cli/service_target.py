@@ -1,10 +1,11 @@
 """A destination of `explain` that is a Service, by name or by address, as a question about its pods."""
 
+from collections import Counter
 from typing import NamedTuple
 
 from controller.cli.failure import CommandError
 from controller.cli.output.escapes import plain
-from controller.engine.services import pods_behind, port_of, service_at, targets
+from controller.engine.services import pods_behind, port_of, service_at, target
 from controller.objects.addresses import AddressError, format_address, parse_address, parse_cidr
 from controller.objects.kinds import Cluster, Pod, Protocol, Service, ServicePort
 from controller.objects.names import counted
@@ -20,14 +21,14 @@ _CAVEAT = (
     "policies are asked; with the Services among the manifests, or -f cluster:, this is done here"
 )
 
+_NAMED = 3
 Asked = tuple[Protocol | None, int | None]
 
 
 class Behind(NamedTuple):
-    """The pods of a Service, the port to ask of them, and what to say about it."""
+    """The pods of a Service with the port to ask of each, and what to say about it."""
 
-    pods: tuple[Pod, ...]
-    asked: Asked | None
+    pods: tuple[tuple[Pod, Asked | None], ...]
     notes: tuple[str, ...]
 
 
@@ -47,7 +48,8 @@ def behind(cluster: Cluster, text: str, asked: Asked | None) -> Behind | None:
     says = f"{plain(text)} is Service {name}: kube-proxy sends its packets to"
     if asked is None:
         ports = ", ".join(map(_port_text, service.ports)) or "no port"
-        return Behind(pods, None, (f"{says} its {counted(len(pods), 'pod')}, of {ports} only; these answer",))
+        note = f"{says} its {counted(len(pods), 'pod')}, of {ports} only; these answer"
+        return Behind(tuple((pod, None) for pod in pods), (note,))
     protocol, number = asked
     if protocol is None or number is None:
         raise CommandError(f"Service {name}: a Service has TCP, UDP and SCTP ports, ask for one of those")
@@ -55,14 +57,29 @@ def behind(cluster: Cluster, text: str, asked: Asked | None) -> Behind | None:
     if port is None:
         there = ", ".join(f"{each.port}/{each.protocol.name}" for each in service.ports)
         raise CommandError(f"Service {name} has no port {number}/{protocol.name}: it has {there or 'none'}")
-    numbers = targets(port, pods)
-    if not numbers:
+    return _behind_port(port, pods, name, says)
+
+
+def _behind_port(port: ServicePort, pods: tuple[Pod, ...], name: str, says: str) -> Behind:
+    numbers = [(pod, target(port, pod)) for pod in pods]
+    known = [(pod, number) for pod, number in numbers if number is not None]
+    if not known:
         raise CommandError(f"Service {name}: none of its pods has a port named {plain(str(port.target))}")
-    notes = [f"{says} port {numbers[0]}/{protocol.name} of its {counted(len(pods), 'pod')}; these answer"]
-    if len(numbers) > 1:
-        others = ", ".join(map(str, numbers[1:]))
-        notes.append(f"pods of the Service have {plain(str(port.target))} at {others}, too: ask about them")
-    return Behind(pods, (protocol, numbers[0]), tuple(notes))
+    notes = [f"{says} {_places_text(port, Counter(number for _, number in known))}; these answer"]
+    without = [f"{pod.namespace}/{pod.name}" for pod, number in numbers if number is None]
+    if without:
+        names = ", ".join(map(plain, without[:_NAMED])) + (", ..." if len(without) > _NAMED else "")
+        notes.append(f"nothing from the Service, as they have no port {plain(str(port.target))}: {names}")
+    return Behind(tuple((pod, (port.protocol, number)) for pod, number in known), tuple(notes))
+
+
+def _places_text(port: ServicePort, counts: Counter[int]) -> str:
+    """`port 80/TCP of its 2 pods`; of several numbers each."""
+    texts = (
+        f"port {at}/{port.protocol.name} of {'its ' if len(counts) == 1 else ''}{counted(count, 'pod')}"
+        for at, count in sorted(counts.items())
+    )
+    return " and ".join(texts)
 
 
 def caveat(cluster: Cluster, text: str) -> tuple[str, ...]:

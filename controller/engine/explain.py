@@ -70,10 +70,14 @@ class Contribution(Struct, frozen=True):
 
 
 class Explanation(Struct, frozen=True):
-    """One pair of endpoints: the verdict on one port (or None), all that is allowed, and why."""
+    """One pair of endpoints: the verdict on one port (or None), all that is allowed, and why.
+
+    `service` is the (protocol, port) that was asked about.
+    """
 
     source: Endpoint
     destination: Endpoint
+    service: tuple[Protocol | None, int | None] | None
     verdict: Verdict | None
     connections: ConnectionSet
     contributions: tuple[Contribution, ...]
@@ -109,6 +113,7 @@ def explain(
     return Explanation(
         source=source,
         destination=destination,
+        service=service,
         verdict=verdict,
         connections=evaluator.connections(source, destination),
         contributions=tuple(

@@ -4,8 +4,6 @@ kube-proxy translates the address and port before policies are asked, so a quest
 about its pods.
 """
 
-from collections.abc import Iterable
-
 from controller.objects.kinds import Cluster, Pod, Protocol, Service, ServicePort
 
 
@@ -31,17 +29,12 @@ def port_of(service: Service, protocol: Protocol, port: int) -> ServicePort | No
     return next((each for each in service.ports if (each.protocol, each.port) == (protocol, port)), None)
 
 
-def targets(port: ServicePort, pods: Iterable[Pod]) -> tuple[int, ...]:
-    """The numbers that a port of a Service has at its pods, where they have it; sorted."""
+def target(port: ServicePort, pod: Pod) -> int | None:
+    """The number that a port of a Service has at a pod; None at one that has no port of its name.
+
+    Each pod has its own (rules 2.31, 2.48); of several of one name the lowest.
+    """
     if isinstance(port.target, int):
-        return (port.target,)
-    return tuple(
-        sorted(
-            {
-                each.port
-                for pod in pods
-                for each in pod.ports
-                if (each.name, each.protocol) == (port.target, port.protocol)
-            }
-        )
-    )
+        return port.target
+    named = (each for each in pod.ports if (each.name, each.protocol) == (port.target, port.protocol))
+    return min((each.port for each in named), default=None)

@@ -71,7 +71,7 @@ def test_where_the_pods_of_a_workload_differ_both_answers_are_shown(asked: Asked
     assert result.return_value == FOUND
     assert "shop/web-0 -> data/db 80/TCP: ALLOWED" in result.stdout
     assert "shop/web-1 -> data/db 80/TCP: DENIED" in result.stdout
-    assert "note: other pods of the workload get another answer: shop/web-1 -> data/db" in result.stdout
+    assert "note: other pods get another answer: shop/web-1 -> data/db" in result.stdout
 
 
 def test_pods_of_the_destination_are_compared_too(asked: Asked) -> None:
@@ -192,6 +192,29 @@ def test_a_service_is_answered_for_by_its_pods_at_their_port(asked: Asked, text:
     assert result.return_value == CLEAN
     assert "shop/web-0 -> data/db 6000/TCP: ALLOWED" in result.output
     assert f"{text} is Service data/db: kube-proxy sends its packets to port 6000/TCP" in result.output
+
+
+def test_each_pod_of_a_service_is_asked_at_its_own_number(asked: Asked) -> None:
+    """kube-proxy leads some of the packets to where a policy lets nobody in."""
+    other = SQL.replace("name: db", "name: db-b").replace("6000", "7000")
+    third = DB.replace("name: db", "name: db-c")
+    manifests = REPLICAS + SQL + other + third + TO_SQL + service()
+
+    result = asked.run(manifests, "shop/web-0", "data/svc/db", "--port", "5432")
+    found = json.loads(
+        asked.run(manifests, "shop/web-0", "data/svc/db", "--port", "5432", "-o", "json").stdout
+    )
+
+    assert result.return_value == FOUND
+    assert "shop/web-0 -> data/db 6000/TCP: ALLOWED" in result.output
+    assert "shop/web-0 -> data/db-b 7000/TCP: DENIED" in result.output
+    assert "port 6000/TCP of 1 pod and port 7000/TCP of 1 pod" in result.output
+    assert "as they have no port sql: data/db-c" in result.output
+    assert [(path["service"], path["allowed"]) for path in found["paths"]] == [
+        ("6000/TCP", True),
+        ("7000/TCP", False),
+    ]
+    assert found["allowed"] is False
 
 
 def test_a_service_whose_pods_deny_is_not_an_address_outside(asked: Asked) -> None:
