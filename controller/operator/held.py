@@ -9,6 +9,9 @@ from controller.engine.changes import Member
 from controller.engine.identity import digest
 from controller.objects.resources import PeerGroupSliceSpec
 
+UNKNOWN = "?"
+"""The digest of what cannot be read, or is not what its own digest says: it equals none, not even itself."""
+
 
 class HeldSlice(Struct):
     """A PeerGroupSlice. `members` only until they were taken over into the packing of its group."""

@@ -25,7 +25,7 @@ from controller.objects.resources import (
     NodePolicySpec,
     PeerGroupSliceSpec,
 )
-from controller.operator.held import HeldNode, HeldSlice, slice_digest
+from controller.operator.held import UNKNOWN, HeldNode, HeldSlice, slice_digest
 from controller.operator.metrics import Metrics
 from controller.operator.publication import Publication
 from controller.operator.steps import Kind, Place, named_groups
@@ -34,8 +34,13 @@ from controller.telemetry.logs import logger
 
 _log = logger("operator.own_watch")
 _NAME = re.compile(r"pg-([a-z0-9]+)-(0|[1-9][0-9]{0,5})")
-UNKNOWN = "?"
-"""The digest of what cannot be read: it equals none."""
+
+
+_CHANGED = "changed or deleted by somebody else"
+_NOT_ITSELF = (
+    "not what its digest says: somebody changed it, or the API server leaves out fields that its "
+    "CustomResourceDefinition does not know, and an upgrade of that is missing"
+)
 
 
 class WireSlice(Struct):
@@ -148,13 +153,11 @@ class _Sink:
         unreadable = self._unreadable.pop(name, "")
         return held.uid if held is not None else unreadable
 
-    def _told(self, name: str, *, differs: bool) -> None:
+    def _told(self, name: str, *, differs: bool, what: str = _CHANGED) -> None:
         self._wake()
         if differs:
             self._metrics.repairs.labels(self.kind.value).inc()
-            _log.warning(
-                "changed or deleted by somebody else; it is put right", kind=self.kind.value, name=name
-            )
+            _log.warning(f"{what}; it is put right", kind=self.kind.value, name=name)
 
 
 class SliceSink(_Sink):
@@ -221,7 +224,8 @@ class NodeSink(_Sink):
 
     def _see(self, name: str, value: SeenNode, at: float) -> None:
         value.spec = b""
-        self._told(name, differs=self._publication.node_seen(name, value.held, _moment(at)))
+        differs = self._publication.node_seen(name, value.held, _moment(at))
+        self._told(name, differs=differs, what=_CHANGED if value.held.digest != UNKNOWN else _NOT_ITSELF)
 
 
 def _members(spec: PeerGroupSliceSpec) -> Iterator[Member]:

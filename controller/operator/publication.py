@@ -20,11 +20,13 @@ from controller.engine.translate import groups_of
 from controller.objects.names import dns_subdomain_problem
 from controller.objects.resources import NodePolicySpec, PeerGroupSliceSpec, slice_name
 from controller.operator.group_state import GroupState
-from controller.operator.held import HeldNode, HeldSlice, is_newer
+from controller.operator.held import UNKNOWN, HeldNode, HeldSlice, is_newer
 from controller.operator.steps import Identity, Kind, Place, Step, Target, named_groups
 from controller.operator.waiting import WaitingRoom
 from controller.operator.worklist import Moment, Work, WorkList
 
+_LONGEST_DELAY = 60.0
+"""Seconds between two writes of a NodePolicy of which the API server does not keep what it is given."""
 GRACE = 60.0
 """Seconds that slices outlive the last NodePolicy that named their group: agents may be that late."""
 
@@ -43,6 +45,7 @@ class Publication:
         self._strays: dict[str, HeldSlice] = {}
         self._waiting: WaitingRoom[str] = WaitingRoom()
         self._writing: dict[str, str] = {}
+        self._mangled: dict[str, int] = {}
         self._deadlines: list[tuple[float, str]] = []
 
     # What changes
@@ -204,15 +207,32 @@ class Publication:
     def node_seen(self, name: str, held: HeldNode, at: Moment) -> bool:
         """A NodePolicy stands, or stands otherwise than before; returns whether others changed its spec."""
         known = self.nodes.get(name)
-        if known is not None and known.uid == held.uid and not is_newer(held.version, known.version):
+        is_known = known is not None and known.uid == held.uid and not is_newer(held.version, known.version)
+        if held.digest != UNKNOWN:
+            self._mangled.pop(name, None)
+        elif (
+            is_known and known is not None and known.version == held.version != "" and known.digest != UNKNOWN
+        ):
+            is_known = False  # of the very write that we think stands, other content was stored
+        if is_known:
             return False
         self.nodes[name] = held
         self._read(known.groups if known else (), held.groups, at.now)
-        is_ours = held.digest in {known.digest if known else "", self._writing.get(name, "")}
-        if not self.has_begun or is_ours:
+        is_old = known is not None and (known.uid, known.digest) == (held.uid, held.digest)
+        is_ours = held.digest == self._writing.get(name, "")
+        if not self.has_begun or is_old or is_ours:
             return False
-        self._mark_node(name, at, urgent=True)
+        if held.digest == UNKNOWN:
+            self._write_again(name, at)
+        else:
+            self._mark_node(name, at, urgent=True)
         return True
+
+    def _write_again(self, name: str, at: Moment) -> None:
+        """What stands is not what was written; ever later, as the API server may leave out the same again."""
+        times = self._mangled[name] = self._mangled.get(name, -1) + 1
+        delay = min(_LONGEST_DELAY, 2.0**times) if times else 0.0
+        self.work.mark(Target(Kind.NODE_POLICY, name), at, urgent=True, delay=delay)
 
     def node_gone(self, name: str, uid: str, at: Moment) -> bool:
         """A NodePolicy does not stand any more; returns whether others took it away."""
@@ -411,6 +431,7 @@ class Publication:
         self._writing.pop(step.name, None)
         known = self.nodes.get(step.name)
         if not isinstance(step.spec, NodePolicySpec):
+            self._mangled.pop(step.name, None)
             if known is not None:
                 del self.nodes[step.name]
                 self._read(known.groups, (), now)
@@ -424,6 +445,8 @@ class Publication:
             )
             self._read(known.groups if known else (), groups, now)
         self.work.written(step.work.key, now)
+        if self.nodes[step.name].digest == UNKNOWN:
+            self._write_again(step.name, Moment(now))
 
     # Figures
 

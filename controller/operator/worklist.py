@@ -127,12 +127,12 @@ class WorkList(Generic[Key]):
         """Whether the object is being written."""
         return key in self._in_flight
 
-    def mark(self, key: Key, at: Moment, *, urgent: bool) -> None:
-        """The object has to be written; once more if that is being done."""
+    def mark(self, key: Key, at: Moment, *, urgent: bool, delay: float = 0.0) -> None:
+        """The object has to be written; once more if that is being done. Not before `delay` seconds."""
         now, trigger = at
         pending = self._pending.get(key)
         if pending is None:
-            pending = self._pending[key] = Pending(now, trigger, urgent)
+            pending = self._pending[key] = Pending(now, trigger, urgent, not_before=now + delay)
         else:
             pending.trigger = min(pending.trigger, trigger)
             if pending.urgent or not urgent:

@@ -17,10 +17,9 @@ from controller.objects.resources import (
     PeerGroupSlice,
     PeerGroupSliceSpec,
 )
-from controller.operator.held import slice_digest
+from controller.operator.held import UNKNOWN, slice_digest
 from controller.operator.metrics import Metrics
 from controller.operator.own_watch import (
-    UNKNOWN,
     NodeSink,
     SeenNode,
     SliceSink,

@@ -9,6 +9,7 @@ from controller.operator.steps import Identity, Kind
 from controller.operator.worklist import INTERVAL
 from tests.unit.builder import ClusterBuilder, cluster, labels
 from tests.unit.operator.publishing import Stage
+from tests.unit.operator.server import Object
 
 ALLOW_CLIENTS = {
     "podSelector": labels(app="web"),
@@ -409,6 +410,63 @@ def test_a_node_policy_that_somebody_changes_or_deletes_is_put_right() -> None:
     assert stage.server.remove(stage.publication, Kind.NODE_POLICY, "node-1", stage.at)
     assert stage.settle() == ["node-1"]
     assert spec_of(stage, "node-1") == spec
+
+
+def dropping() -> Stage:
+    """A NodePolicy was written, and the API server left out a field of it."""
+    stage = published()
+    stage.server.drops_addresses = True
+    stage.become(SHOP.pod("shop/more", labels={"app": "web"}, ip="10.0.0.9"))
+    assert "node-1" in stage.settle()
+    return stage
+
+
+def test_what_the_api_server_leaves_out_is_written_again_ever_later() -> None:
+    stage = dropping()
+    assert stage.server.tell(stage.publication, Kind.NODE_POLICY, "node-1", stage.at)
+
+    waits = []
+    for _ in range(200):
+        stage.now += 1.0
+        waits.append("node-1" in stage.settle())
+
+    assert 5 <= sum(waits) <= 12
+    assert not any(waits[150:160])
+    assert stage.publication.backlog == 1
+
+
+def test_what_the_api_server_left_out_stands_soon_after_its_upgrade() -> None:
+    stage = dropping()
+    stage.server.tell(stage.publication, Kind.NODE_POLICY, "node-1", stage.at)
+    stage.wait(300.0)
+    assert spec_of(stage, "node-1").addresses == ()
+
+    stage.server.drops_addresses = False
+    stage.wait(61.0)
+    stage.server.tell(stage.publication, Kind.NODE_POLICY, "node-1", stage.at)
+
+    assert spec_of(stage, "node-1").addresses == ("10.0.0.1", "10.0.0.9")
+    assert stage.publication.backlog == 0
+    assert stage.wait(600.0) == []
+
+
+def test_an_event_of_the_status_does_not_hurry_what_the_api_server_leaves_out() -> None:
+    stage = dropping()
+    stage.server.tell(stage.publication, Kind.NODE_POLICY, "node-1", stage.at)
+    stage.wait(300.0)
+    stage.server.written.clear()
+
+    for _ in range(20):
+        spec, label, uid, _ = stage.server.objects[Kind.NODE_POLICY, "node-1"]
+        del stage.server.objects[Kind.NODE_POLICY, "node-1"]
+        stage.server.objects[Kind.NODE_POLICY, "node-1"] = Object(
+            spec, label, uid, str(10_000 + int(stage.now))
+        )
+        stage.now += 1.0
+        assert not stage.server.tell(stage.publication, Kind.NODE_POLICY, "node-1", stage.at)
+        stage.settle()
+
+    assert stage.server.written.count("node-1") <= 4
 
 
 def test_the_echo_of_an_own_write_is_no_change_of_somebody_else() -> None:
