@@ -10,10 +10,7 @@ from msgspec import Struct
 
 from controller import __version__
 from controller.agent.subscription import Problem
-from controller.objects.resources import Condition, ConditionType, NodePolicyStatus
-
-_MESSAGE_MAX = 1024
-"""Characters of a condition's message; the API allows 32 times that, and every write carries it."""
+from controller.objects.resources import MESSAGE_MAX, Condition, ConditionType, NodePolicyStatus
 
 
 class Report(Struct, frozen=True):
@@ -61,7 +58,7 @@ def _conditions(report: Report, before: Sequence[Condition], now: str) -> Iterat
         status = "True" if is_true else "False"
         old_status, old_time = since.get(kind, ("", ""))
         time = old_time if old_status == status and old_time else now
-        yield Condition(kind.value, status, reason, message[:_MESSAGE_MAX], time)
+        yield Condition(kind.value, status, reason, message[:MESSAGE_MAX], time)
 
 
 def _ready(report: Report) -> tuple[bool, str, str]:

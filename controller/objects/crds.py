@@ -3,6 +3,7 @@
 `hack/manifests/crds.py` writes them to `manifests/base/crds`, and a test compares.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -94,8 +95,17 @@ def _object_schema(text: str, spec: type, status: type | None) -> Schema:
     return {"description": text, "type": "object", "required": ["spec"], "properties": properties}
 
 
+_SCALARS: Mapping[type, str] = {
+    inspect.StrType: "string",
+    inspect.IntType: "integer",
+    inspect.BoolType: "boolean",
+}
+
+
 def _schema(info: inspect.Type) -> Schema:
     match info:
+        case inspect.Metadata():
+            return {**_schema(info.type), **(info.extra_json_schema or {})}
         case inspect.StructType():
             return _struct_schema(info)
         case inspect.VarTupleType():
@@ -104,12 +114,8 @@ def _schema(info: inspect.Type) -> Schema:
         case inspect.UnionType():
             (only,) = (each for each in info.types if not isinstance(each, inspect.NoneType))
             return {**_schema(only), "nullable": True}
-        case inspect.StrType():
-            return {"type": "string"}
-        case inspect.IntType():
-            return {"type": "integer"}
-        case inspect.BoolType():
-            return {"type": "boolean"}
+        case _ if type(info) in _SCALARS:
+            return {"type": _SCALARS[type(info)]}
     raise TypeError(f"{info} has no structural schema")
 
 

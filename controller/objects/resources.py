@@ -164,14 +164,26 @@ class ConditionType(StrEnum):
     STALE = "Stale"
 
 
+MESSAGE_MAX = 1024
+"""Characters of a condition's message: every write of a NodePolicy carries it."""
+
+# What agents write is bounded by the API server, not in reading: one that was stored before must not hide
+# others. An agent that was taken over could else fill the object until the operator cannot write it.
+_Word = Annotated[str, Meta(extra_json_schema={"maxLength": 256})]
+_Text = Annotated[str, Meta(extra_json_schema={"maxLength": MESSAGE_MAX})]
+
+
 class Condition(Struct, frozen=True, rename="camel", omit_defaults=True):
     """A condition as in other Kubernetes objects; `status` is True, False or Unknown."""
 
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
-    last_transition_time: str = ""
+    type: _Word
+    status: _Word
+    reason: _Word = ""
+    message: _Text = ""
+    last_transition_time: _Word = ""
+
+
+_Conditions = Annotated[tuple[Condition, ...], Meta(extra_json_schema={"maxItems": 16})]
 
 
 class NodePolicyStatus(Struct, frozen=True, rename="camel"):
@@ -180,13 +192,13 @@ class NodePolicyStatus(Struct, frozen=True, rename="camel"):
     Times are RFC 3339 in UTC. `podsPending` are isolated and wait for peer groups that are incomplete.
     """
 
-    observed_digest: str = ""
-    applied_at: str = ""
+    observed_digest: _Word = ""
+    applied_at: _Word = ""
     pods_enforced: int = 0
     pods_pending: int = 0
-    backend: str = ""
-    agent_version: str = ""
-    conditions: tuple[Condition, ...] = ()
+    backend: _Word = ""
+    agent_version: _Word = ""
+    conditions: _Conditions = ()
 
 
 class Metadata(Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -24,6 +24,7 @@ from controller.kube.errors import (
     KubeError,
     NotFound,
     NotLeader,
+    ServerError,
 )
 from controller.kube.ratelimit import WriteGate
 from controller.kube.resource import NODE_POLICIES, PEER_GROUP_SLICES, Resource
@@ -44,6 +45,8 @@ from controller.operator.steps import Identity, Kind, Step
 from controller.telemetry.logs import logger
 
 _ATTEMPTS = 5
+_PATIENCE = 3
+"""Failures of the server at one object, after which it may be the object."""
 _DELAY = 0.2
 _LONGEST_DELAY = 60.0
 _NAMED = 5
@@ -69,6 +72,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._pause = Backoff(first=0.2, cap=5.0)
         self._paused_until = -math.inf
+        self._succeeded_at = -math.inf
         self._said: dict[str, float] = {}
         self._under_way: set[asyncio.Task[None]] = set()
         self._is_ending = False
@@ -151,6 +155,7 @@ class Writer:
             raise
         else:
             self._pause.reset()
+            self._succeeded_at = time.monotonic()
             self._publication.wrote(step, found, time.monotonic())
         self.wake()
 
@@ -168,7 +173,7 @@ class Writer:
     def _failed(self, step: Step, error: ApiError) -> None:
         """The object's own fault makes that object wait, longer each time; any other makes all wait."""
         now = time.monotonic()
-        is_own = isinstance(error, BadRequest | Conflict)
+        is_own = isinstance(error, BadRequest | Conflict) or self._is_alone(step, error)
         if not is_own and now >= self._paused_until:
             self._paused_until = now + max(self._pause.next(), error.retry_after)
         delay = min(_LONGEST_DELAY, _DELAY * 2.0 ** min(step.work.pending.failures, 20)) if is_own else 0.0
@@ -177,6 +182,15 @@ class Writer:
         kind = type(error).__name__
         if self._is_news(kind):  # the counters have all of them
             _log.warning("cannot write", kind=step.kind.value, name=step.name, err=str(error))
+
+    def _is_alone(self, step: Step, error: ApiError) -> bool:
+        """Whether a failure of the server is one with this object: again and again, and others were written.
+
+        What etcd finds too large, say, is an internal error of kube-apiserver.
+        """
+        pending = step.work.pending
+        is_tried = isinstance(error, ServerError) and pending.failures >= _PATIENCE
+        return is_tried and self._succeeded_at > pending.since
 
     def _is_news(self, what: str) -> bool:
         """Whether it was not said for a minute."""

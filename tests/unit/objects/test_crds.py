@@ -10,7 +10,13 @@ from controller.engine.group_slices import GroupPacking, slice_spec
 from controller.engine.node_policies import PolicyVersion, node_policy_spec
 from controller.engine.resolve import Resolver
 from controller.objects.crds import node_policy_crd, peer_group_slice_crd, schema_of
-from controller.objects.resources import Metadata, NodePolicy, NodePolicyStatus, PeerGroupSlice
+from controller.objects.resources import (
+    MESSAGE_MAX,
+    Metadata,
+    NodePolicy,
+    NodePolicyStatus,
+    PeerGroupSlice,
+)
 from tests.unit.builder import labels
 from tests.unit.engine.shop import OPEN, accepting
 
@@ -74,3 +80,26 @@ def test_what_is_written_says_what_it_is() -> None:
     written = on_the_wire(PeerGroupSlice(metadata=Metadata("pg-abc-0"), spec=spec))
 
     assert (written["apiVersion"], written["kind"]) == ("podgate.dev/v1alpha1", "PeerGroupSlice")
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"observedDigest": "x" * 257},
+        {"agentVersion": "x" * 257},
+        {"conditions": [{"type": "Ready", "status": "True", "message": "x" * (MESSAGE_MAX + 1)}]},
+        {"conditions": [{"type": "Ready", "status": "True"}] * 17},
+    ],
+)
+def test_an_agent_cannot_fill_the_object_that_the_operator_writes(status: dict[str, Any]) -> None:
+    schema = schema_of(NodePolicyStatus)
+
+    with pytest.raises(jsonschema.ValidationError, match="too long"):
+        jsonschema.validate(status, schema)
+
+
+def test_a_status_from_before_its_limits_can_still_be_read() -> None:
+    message = "x" * (MESSAGE_MAX + 1)
+    raw = msgspec.json.encode({"conditions": [{"type": "Ready", "status": "True", "message": message}]})
+
+    assert msgspec.json.decode(raw, type=NodePolicyStatus).conditions[0].message == message

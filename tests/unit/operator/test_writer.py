@@ -21,7 +21,7 @@ from controller.operator.metrics import Metrics
 from controller.operator.publication import Publication
 from controller.operator.worklist import NEVER, Moment
 from controller.operator.writer import Writer
-from tests.unit.builder import ClusterBuilder
+from tests.unit.builder import ClusterBuilder, labels
 from tests.unit.operator.publishing import Stage
 from tests.unit.operator.test_publication import ALLOW_CLIENTS, BARE, SHOP
 
@@ -253,6 +253,31 @@ async def test_an_object_that_is_refused_holds_up_no_other(desk: Desk) -> None:
         await desk.done()
 
     assert len((await desk.client.list_all(PEER_GROUP_SLICES, Object)).items) == 1
+
+
+async def test_an_object_at_which_the_server_fails_again_and_again_holds_up_no_other(desk: Desk) -> None:
+    """What etcd finds too large is an internal error of kube-apiserver, and so is its outage."""
+    many = SHOP
+    for number in range(20):
+        peer = {"podSelector": labels(n=str(number))}
+        many = many.policy(f"shop/p{number}", {"podSelector": {}, "ingress": [{"from": [peer]}]})
+    desk.begin(SHOP)
+    async with desk.writing():
+        await desk.done()
+        fault = desk.server.parts.faults.inject(
+            Fault(action="fail", code=500, verbs=("update",), resources=("nodepolicies",))
+        )
+        desk.stage.become(SHOP.policy("shop/more", {"podSelector": {}, "policyTypes": ["Ingress"]}))
+        desk.writer.wake()
+        await until(lambda: desk.server.parts.faults.hits[fault] > 3)
+        for number in range(20):
+            one = many.build().policies[number]
+            desk.stage.resolver.put_policy(one)
+            desk.stage.absorb()
+            desk.writer.wake()
+            await until(lambda number=number: desk.counted("create") >= 4 + number)  # type: ignore[misc]
+
+        assert desk.server.parts.faults.hits[fault] < 30
 
 
 async def test_ending_waits_for_what_is_under_way_and_begins_nothing(desk: Desk) -> None:
