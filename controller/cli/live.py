@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import TypeVar
 
 import click
@@ -9,6 +10,7 @@ import msgspec
 
 from controller.cli.failure import CommandError
 from controller.engine.node_policies import published_mode
+from controller.engine.reports import AGENT_LABELS, agents_of
 from controller.kube.client import ApiClient
 from controller.kube.connection import Connection
 from controller.kube.errors import Forbidden, KubeError, NotFound
@@ -70,6 +72,17 @@ async def documents_and_services(client: ApiClient) -> list[Document]:
         return found
 
 
+async def agents(client: ApiClient) -> dict[str, str]:
+    """By node, why the pod of its agent is not ready, "" where it is; none where that may not be asked."""
+    labels = ",".join(f"{key}={value}" for key, value in AGENT_LABELS.items())
+    try:
+        found = await _listed(client, PODS, Selection(label_selector=labels))
+    except Forbidden as error:
+        _note_once(f"whether agents run is not known: {error}")
+        return {}
+    return agents_of(each.data for each in found)
+
+
 async def operator_mode(client: ApiClient) -> Mode:
     """The mode of policies that do not say it, as the operator wrote it last; enforce without podgate.
 
@@ -103,6 +116,12 @@ async def node_policies(client: ApiClient, names: set[str] | None = None) -> lis
 def not_installed(client: ApiClient) -> CommandError:
     """What a cluster says that does not know podgate's own kinds."""
     return CommandError(f"{client.connection.server} knows no NodePolicy: podgate is not installed there")
+
+
+@cache
+def _note_once(text: str) -> None:
+    """Who waits asks again and again."""
+    click.echo(f"note: {text}", err=True)
 
 
 async def _node_policy(client: ApiClient, name: str) -> NodePolicy | None:

@@ -47,7 +47,7 @@ def command(names: tuple[str, ...], namespace: str, output: str, kubeconfig: str
     \b
     States:
       enforced   on every node with pods it selects
-      stale      enforced as last told; the agent has not reached the API server for minutes
+      stale      enforced as last told; the agent does not run, or has not reached the API server for minutes
       pending    on its way: operator or agent have something to do
       degraded   an agent cannot do what it should; -o wide says why
 
@@ -77,7 +77,10 @@ async def read_states(
         raise CommandError(f"no NetworkPolicy {missing[0]}{where}")
     told = await live.node_policies(client, _concerned(assembly.cluster) if namespace else None)
     resolver = Resolver.of(replace(assembly.cluster, mode=published_mode(told)))
-    return enforcement_of(resolver, policies, told)
+    states = enforcement_of(resolver, policies, told)
+    if not any(node.state is State.ENFORCED for each in states for node in each.nodes):
+        return states
+    return enforcement_of(resolver, policies, told, await live.agents(client))
 
 
 def _concerned(cluster: Cluster) -> set[str]:

@@ -7,10 +7,12 @@ an operator that is stuck shows as well as an agent that is. Nothing that was me
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import cached_property
+from types import MappingProxyType
 
 from msgspec import Struct
 
 from controller.engine.node_policies import PolicyVersion, left_out, node_policy_spec, ruleset_key
+from controller.engine.reports import silence_of
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import LocalPod, NodeView
 from controller.engine.translate import ruleset_id
@@ -70,14 +72,21 @@ class PolicyState(Struct, frozen=True):
 
 
 def enforcement_of(
-    resolver: Resolver, policies: Iterable[NetworkPolicy], node_policies: Iterable[NodePolicy]
+    resolver: Resolver,
+    policies: Iterable[NetworkPolicy],
+    node_policies: Iterable[NodePolicy],
+    agents: Mapping[str, str] = MappingProxyType({}),
 ) -> list[PolicyState]:
     """The state of some policies of the cluster, in their order.
 
-    O(nodes x their pods + policies x their nodes).
+    `agents`: see `reports.agents_of`; without any, what was reported last is taken for what is. O(nodes x
+    their pods + policies x their nodes).
     """
     published = {each.metadata.name: each for each in node_policies}
-    nodes = [_Node(resolver.share(name), published.get(name)) for name in resolver.nodes()]
+    nodes = [
+        _Node(resolver.share(name), published.get(name), silence_of(name, agents))
+        for name in resolver.nodes()
+    ]
     return [
         PolicyState(*policy.key, tuple(_node_states(policy, nodes)), resolver.mode_of(policy))
         for policy in policies
@@ -87,8 +96,9 @@ def enforcement_of(
 class _Node:
     """What a node should enforce, and what it was told and says."""
 
-    def __init__(self, share: NodeView, published: NodePolicy | None) -> None:
+    def __init__(self, share: NodeView, published: NodePolicy | None, silence: str) -> None:
         self.name = share.node
+        self.silence = silence
         self._share = share
         self.published = published
         self.pods: dict[str, list[LocalPod]] = {}
@@ -135,7 +145,8 @@ def _judge(
     lacking = [pod for pod in pods if not _is_told(pod, keys, node)]
     if lacking:
         return State.PENDING, f"the operator has not written pod {lacking[0].namespace}/{lacking[0].name}"
-    return _reported(node.published.spec.digest, node.published.status)
+    state, reason = _reported(node.published.spec.digest, node.published.status)
+    return (State.STALE, node.silence) if state is State.ENFORCED and node.silence else (state, reason)
 
 
 def _is_current(policy: NetworkPolicy, key: str, node: _Node) -> bool:

@@ -58,6 +58,15 @@ def agents_of(pods: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
+def silence_of(node: str, agents: Mapping[str, str]) -> str:
+    """Why what the agent of a node reported need not be so any more; "" where it is at work.
+
+    An agent that does not run cannot say so. Without the pod of any agent, as in a lab, nothing is known.
+    """
+    why = agents.get(node, "no pod of an agent is on this node any more") if agents else ""
+    return f"{why}: what it reported may be long ago" if why else ""
+
+
 def _report(policy: NodePolicy, agents: Mapping[str, str]) -> NodeReport:
     name, status = policy.metadata.name, policy.status
     faults = tuple(Fault(node_object(name), text) for text in _faults(policy, agents))
@@ -80,10 +89,8 @@ def _faults(policy: NodePolicy, agents: Mapping[str, str]) -> Iterator[str]:
         if policy.spec.pods:
             yield agents.get(policy.metadata.name, "") or "no agent has reported that it applied it"
         return
-    if agents:
-        why = agents.get(policy.metadata.name, "no pod of an agent is on this node any more")
-        if why:
-            yield f"{why}: what it reported may be long ago"
+    if silence := silence_of(policy.metadata.name, agents):
+        yield silence
     if status.observed_digest != policy.spec.digest:
         yield f"its agent reports to have applied another version, {status.observed_digest}"
     if status.pods_pending:

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from controller.cli.main import podgate
 from controller.engine.node_policies import PolicyVersion, node_policy_spec
+from controller.engine.reports import AGENT_LABELS
 from controller.engine.resolve import Resolver
 from controller.engine.rulesets import RulesetId
 from controller.lab.apiserver import ApiServer, Settings, User, write_kubeconfig
@@ -115,6 +116,25 @@ async def test_a_policy_that_every_node_reports_is_enforced(live: Live) -> None:
         "NAMESPACE   NAME   PODS   ENFORCED   STATE",
         "shop        deny   1      1/1        enforced",
     ]
+
+
+@pytest.mark.parametrize(("ready", "state"), [("True", "enforced"), ("False", "stale")])
+async def test_what_an_agent_reported_that_is_not_ready_is_not_taken_for_what_is(
+    live: Live, ready: str, state: str
+) -> None:
+    """Its node may have been restarted, and be without a rule: an agent that is gone cannot say so."""
+    live.publish("node-2", observed=True)
+    put(live.server, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "podgate-system"}})
+    agent = pod("agent-x", "node-2", "10.0.2.9", "agent")
+    agent["metadata"] |= {"namespace": "podgate-system", "labels": AGENT_LABELS}
+    agent["status"]["conditions"] = [{"type": "Ready", "status": ready}]
+    put(live.server, agent)
+
+    result = await live.run("status", "-n", "shop", "-o", "json")
+    waited = await live.run("wait", "--for=enforced", "--all", "-n", "shop", "--timeout", "0s")
+
+    assert json.loads(result.output)["policies"][0]["state"] == state
+    assert (result.return_value, waited.return_value) == ((0, 0) if ready == "True" else (1, 1))
 
 
 async def test_what_is_missing_is_said_per_node(live: Live) -> None:

@@ -35,6 +35,27 @@ def test_a_policy_is_in_force_when_every_node_with_its_pods_says_so() -> None:
     assert [node.node for node in state.nodes] == ["node-1"]
 
 
+@pytest.mark.parametrize(
+    ("agents", "state", "reason"),
+    [
+        ({}, State.ENFORCED, ""),
+        ({"node-1": ""}, State.ENFORCED, ""),
+        ({"node-1": "its agent's pod is not ready"}, State.STALE, "may be long ago"),
+        ({"node-2": ""}, State.STALE, "no pod of an agent is on this node any more"),
+    ],
+)
+def test_what_an_agent_reported_that_does_not_run_is_stale(
+    agents: dict[str, str], state: State, reason: str
+) -> None:
+    """Its node may have been restarted since, and be without a rule."""
+    resolver = Resolver.of(CLUSTER.build())
+
+    (found,) = enforcement_of(resolver, [CLUSTER.the_policy("shop/db")], [published("node-1")], agents)
+
+    assert found.state is state
+    assert reason in found.nodes[0].reason
+
+
 def test_a_policy_that_selects_nothing_is_in_force_nowhere() -> None:
     empty = CLUSTER.policy("bank/none", {"podSelector": labels(app="nobody")})
 
