@@ -45,6 +45,7 @@ _LOCATIONS = (
     ("NodePolicy", node_policy_crd, {"spec": NodePolicySpec, "status": NodePolicyStatus}),
     ("PeerGroupSlice", peer_group_slice_crd, {"spec": PeerGroupSliceSpec}),
 )
+_LIMITS = {"maxLength": "at most {} characters", "maxItems": "at most {}"}
 _PLAIN = {inspect.StrType: "string", inspect.IntType: "integer", inspect.BoolType: "boolean"}
 
 
@@ -108,6 +109,9 @@ def _default(field: inspect.Field) -> str:
 
 def _type(info: inspect.Type) -> str:
     match info:
+        case inspect.Metadata():
+            limits = (info.extra_json_schema or {}).items()
+            return ", ".join([_type(info.type), *(_LIMITS[key].format(most) for key, most in limits)])
         case inspect.StructType():
             return f"[{info.cls.__name__}](#{info.cls.__name__.lower()})"
         case inspect.VarTupleType():
@@ -129,6 +133,8 @@ def _nested(kind: type) -> Iterator[type]:
 
 def _structs(info: inspect.Type) -> Iterator[type]:
     match info:
+        case inspect.Metadata():
+            yield from _structs(info.type)
         case inspect.StructType():
             yield info.cls
         case inspect.VarTupleType():
