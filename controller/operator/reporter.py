@@ -44,10 +44,15 @@ _log = logger("operator.reporter")
 
 
 class ReportTiming(Struct, frozen=True):
-    """Seconds: how often to look, and how long something must be left alone before it is looked at."""
+    """Seconds: how often to look, and how long something must be left alone before it is looked at.
+
+    `again`: how often everything is looked at, changed or not. What is still so is to be told again, and what
+    was too much to tell.
+    """
 
     look: float = 1.0
     settle: float = 10.0
+    again: float = 300.0
 
 
 class _Awaited(Struct):
@@ -80,15 +85,20 @@ class Reporter:
         self._awaited: dict[Key, _Awaited] = {}
         self._pods_told: dict[PodKey, Subject] = {}
         self._editions: dict[Key, _Edition] = {}
+        self._again_at = time.monotonic() + timing.again
 
     def begin(self) -> None:
         """What is there at the start is looked at once; that it is enforced was told by an earlier leader."""
-        now = time.monotonic()
+        self._mark_all(time.monotonic())
         for policy in self._intake.resolver.policies():
-            self._namespaces[policy.namespace] = now
             self._editions[policy.key] = self._edition(policy)
+
+    def _mark_all(self, now: float) -> None:
+        """Every namespace with policies and every quarantined pod; what changed since waits as it does."""
+        for policy in self._intake.resolver.policies():
+            self._namespaces.setdefault(policy.namespace, now)
         for key in self._intake.quarantined:
-            self._pods[key] = now
+            self._pods.setdefault(key, now)
 
     def absorb(self, changes: Changes) -> None:
         """The engine's results changed: namespaces are looked at once they have settled. O(changes)."""
@@ -117,6 +127,9 @@ class Reporter:
 
     def _looks(self, now: float) -> Iterator[None]:
         """Everything that is due, piece by piece."""
+        if now >= self._again_at:
+            self._again_at = now + self._timing.again
+            self._mark_all(now)
         due = _due(self._namespaces, now - self._timing.settle)
         policies: dict[str, list[NetworkPolicy]] = {namespace: [] for namespace in due}
         if due:

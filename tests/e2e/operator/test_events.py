@@ -1,8 +1,12 @@
 """What users see of their policies and pods as Events."""
 
+import pytest
+
 from controller.kube.resource import NODE_POLICIES
 from controller.lab.apiserver.faults import Fault
 from controller.objects.resources import NodePolicy
+from controller.operator import event_log
+from controller.operator.reporter import ReportTiming
 from tests.e2e.operator.world import World, admits, eventually, pod, policy
 
 NOBODY = "NetworkPolicy shop/nobody"
@@ -101,6 +105,23 @@ async def test_a_restart_adds_to_the_events_that_are_there(shop: World) -> None:
     found = [each for each in await shop.events() if each[0] == NOBODY]
     assert len(found) == 1
     assert found[0][3] == 2
+
+
+async def test_what_stays_so_is_told_again_though_nothing_changes(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An API server forgets Events after an hour; what they say is still so."""
+    monkeypatch.setattr(event_log, "REPEAT", 0.2)
+    await shop.put(policy("shop/nobody", admits("nobody")))
+
+    async def times() -> int:
+        return sum(count for subject, _, _, count in await shop.events() if subject == NOBODY)
+
+    async def is_told_thrice() -> bool:
+        return await times() >= 3
+
+    async with shop.operator(reports=ReportTiming(look=0.05, settle=0.1, again=0.1)):
+        await eventually(is_told_thrice)
 
 
 async def test_events_that_cannot_be_written_hold_up_nothing(shop: World) -> None:
