@@ -7,6 +7,7 @@ when a group is complete, and who is in it.
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
+from sys import intern
 from typing import NamedTuple
 
 from controller.engine.changes import GroupRef, Member
@@ -177,11 +178,14 @@ def selector_text(ref: GroupRef | None) -> str:
 
 
 def slice_members(spec: PeerGroupSliceSpec) -> tuple[Member, ...]:
-    """Who is in a slice. Raises ResourceError for what is no canonical address, no protocol or no port."""
+    """Who is in a slice. Raises ResourceError for what is no canonical address, no protocol or no port.
+
+    A pod is in many groups: its address is one text for all of them, half of what a member takes.
+    """
     for text in (*spec.addresses, *(each.address for each in spec.endpoints)):
         if not is_canonical(text):
             raise ResourceError(f"spec: {text!r} is no address in canonical form")
-    return (*spec.addresses, *map(_endpoint, spec.endpoints))
+    return (*map(intern, spec.addresses), *map(_endpoint, spec.endpoints))
 
 
 class GroupMembers:
@@ -243,7 +247,7 @@ class GroupMembers:
 def _endpoint(endpoint: SliceEndpoint) -> Endpoint:
     if endpoint.protocol not in Protocol.__members__ or not 1 <= endpoint.port <= 65535:
         raise ResourceError(f"spec.endpoints: {endpoint.protocol}/{endpoint.port} is no port")
-    return endpoint.address, Protocol[endpoint.protocol], endpoint.port
+    return intern(endpoint.address), Protocol[endpoint.protocol], endpoint.port
 
 
 def _order(member: Member) -> tuple[str, int, int]:

@@ -193,3 +193,15 @@ def test_becoming_and_changing_lead_to_the_same_members(
     assert everybody(packing) == set(after)
     assert bool(changes.grown or changes.shrunk or changes.gone) is (before != after)
     assert max(len(packing.members(index)) for index in range(packing.count)) <= MEMBERS_MAX
+
+
+def test_the_address_of_a_pod_is_one_text_in_all_of_its_groups() -> None:
+    """Groups overlap, and an agent keeps all that its node needs."""
+    text = "10.0.0.1".encode()
+    groups = [GroupMembers(), GroupMembers()]
+    for group in groups:
+        group.put(PeerGroupSliceSpec(selector="", index=0, count=1, addresses=(text.decode(),)))
+
+    first, second = (member for group in groups for member in group.members() or ())
+
+    assert first is second
