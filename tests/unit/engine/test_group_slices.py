@@ -197,7 +197,7 @@ def test_becoming_and_changing_lead_to_the_same_members(
 
 def test_the_address_of_a_pod_is_one_text_in_all_of_its_groups() -> None:
     """Groups overlap, and an agent keeps all that its node needs."""
-    text = "10.0.0.1".encode()
+    text = b"10.0.0.1"
     groups = [GroupMembers(), GroupMembers()]
     for group in groups:
         group.put(PeerGroupSliceSpec(selector="", index=0, count=1, addresses=(text.decode(),)))
