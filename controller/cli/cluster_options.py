@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controller.cli.failure import CommandError
+from controller.cli.output.escapes import plain
 
 if TYPE_CHECKING:
     from controller.kube.connection import Connection
@@ -71,7 +72,7 @@ def connection_of(
     certificate_authority: str = "",
 ) -> "Connection":
     """The connection that the options ask for. Raises CommandError where they lead nowhere."""
-    from controller.kube.connection import Connection, discover  # noqa: PLC0415 - `--help` needs none of it
+    from controller.kube.connection import Connection, discover, server_problem  # noqa: PLC0415 - `--help` needs none of it
     from controller.kube.errors import ConfigurationError  # noqa: PLC0415
 
     if server and (kubeconfig or context):
@@ -79,8 +80,8 @@ def connection_of(
     if not server and (token_file or certificate_authority):
         raise CommandError("--token-file and --certificate-authority go with --server")
     if server:
-        if not server.startswith(("http://", "https://")):
-            raise CommandError(f"--server {server}: is no http or https URL")
+        if problem := server_problem(server):
+            raise CommandError(f"--server {plain(server)}: {problem}")
         return Connection(
             server=server.rstrip("/"),
             token_file=token_file,

@@ -210,6 +210,8 @@ def _block_lacks(block: IPBlock, other: Endpoint) -> str:
     for hole in block.excepts:
         if other.is_in(hole):
             return f"{other.address} were not in its except {hole}"
+    if block.cidr.family != other.family:
+        return f"there were an ipBlock of IPv{other.family} beside {block.cidr}, which holds no such address"
     return f"{other.address} were in {block.cidr}"
 
 

@@ -12,6 +12,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -21,6 +22,18 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet puts the token, the CA and the namespace of a pod."""
 
 _SECRET = frozenset({"token", "client_key_data"})
+
+
+def server_problem(url: str) -> str:
+    """Why a text cannot be the URL of an API server; "" for one that can."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            return "is no http or https URL"
+        _ = parts.port  # raises for what is none
+    except ValueError as error:
+        return f"is no URL: {error}"
+    return "has spaces in it" if any(map(str.isspace, url)) else ""
 
 
 class PluginLogin(Struct, frozen=True):

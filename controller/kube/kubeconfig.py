@@ -18,7 +18,7 @@ import msgspec
 import yaml
 from msgspec import Struct, field
 
-from controller.kube.connection import Connection, PluginLogin
+from controller.kube.connection import Connection, PluginLogin, server_problem
 from controller.kube.errors import ConfigurationError
 
 _Entry = TypeVar("_Entry")
@@ -178,8 +178,8 @@ def _named(entries: dict[str, tuple[_Entry, Path]], name: str, place: str) -> tu
 
 
 def _check_cluster(cluster: _Cluster, place: str) -> None:
-    if not cluster.server.startswith(("https://", "http://")):
-        raise ConfigurationError(f"{place}: server: {cluster.server!r} is not an http or https URL")
+    if problem := server_problem(cluster.server):
+        raise ConfigurationError(f"{place}: server: {cluster.server!r} {problem}")
     if cluster.insecure_skip_tls_verify and (
         cluster.certificate_authority or cluster.certificate_authority_data
     ):

@@ -151,6 +151,14 @@ def test_a_block_says_whether_the_address_is_outside_or_excepted() -> None:
     assert lacks(built, "198.51.100.1") == [("198.51.100.1 were in 192.0.2.0/24",)]
 
 
+def test_no_address_can_be_brought_into_a_block_of_the_other_family() -> None:
+    built = OPEN.policy("shop/db", accepting({"from": [block("0.0.0.0/0")]}))
+
+    ((wish,),) = lacks(built, "2001:db8::1")
+
+    assert wish == "there were an ipBlock of IPv6 beside 0.0.0.0/0, which holds no such address"
+
+
 def test_a_quarantined_peer_is_told() -> None:
     built = OPEN.pod("shop/odd", quarantined=True).policy("shop/p", accepting({"from": [pods()]}))
 

@@ -142,7 +142,7 @@ class TestKubeconfig:
             ),
             (
                 kubeconfig(cluster={"server": ""}),
-                "context 'x': cluster 'c': server: '' is not an http or https URL",
+                "context 'x': cluster 'c': server: '' is no http or https URL",
             ),
             (kubeconfig(context={"cluster": "d"}), r"context 'x': cluster 'd' is not defined \(known: c\)"),
             (kubeconfig(context={"user": "v"}), r"context 'x': user 'v' is not defined \(known: u\)"),
