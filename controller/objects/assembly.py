@@ -81,6 +81,7 @@ def _collected(documents: Iterable[Document]) -> "_Collector":
 def _assembled(
     collector: "_Collector", pods: Iterable[Pod], nodes: Iterable[Node], placement_findings: Iterable[Finding]
 ) -> Assembly:
+    pods, claims = _apart_from_nodes(pods, collector.nodes.values())
     pods = [_quarantined(pod, collector.quarantined_namespaces) for pod in pods]
     cluster = Cluster(
         namespaces=_namespaces(collector, pods),
@@ -89,7 +90,7 @@ def _assembled(
         nodes=tuple(nodes),
         services=tuple(collector.services[key] for key in sorted(collector.services)),
     )
-    findings = [*collector.findings, *placement_findings, *_shared_addresses(pods)]
+    findings = [*collector.findings, *placement_findings, *claims, *_shared_addresses(pods)]
     return Assembly(
         cluster, tuple(sorted(findings, key=finding_order)), dict(sorted(collector.skipped.items()))
     )
@@ -226,6 +227,34 @@ def _quarantined(pod: Pod, namespaces: set[str]) -> Pod:
     if pod.namespace not in namespaces or pod.quarantined:
         return pod
     return msgspec.structs.replace(pod, quarantined=True)
+
+
+def _apart_from_nodes(pods: Iterable[Pod], nodes: Iterable[Node]) -> tuple[list[Pod], list[Finding]]:
+    """The pods without addresses that nodes name as their own: isolating those isolates nodes (rule 2.42).
+
+    Only a pod on the host network has such an address, and whether it is there may be what nobody could read.
+    """
+    owners = {text: node.name for node in nodes for text in node.ips}
+    kept: list[Pod] = []
+    findings: list[Finding] = []
+    for pod in pods:
+        taken = [text for text in pod.ips if text in owners] if pod.is_policed else []
+        findings.extend(_node_address(pod, text, owners[text]) for text in taken)
+        rest = tuple(text for text in pod.ips if text not in taken)
+        kept.append(msgspec.structs.replace(pod, ips=rest) if taken else pod)
+    return kept, findings
+
+
+def _node_address(pod: Pod, text: str, node: str) -> Finding:
+    return Finding(
+        code="duplicate-ip",
+        severity=Severity.WARNING,
+        object=f"Pod {'/'.join(pod.key)}",
+        path="status.podIPs",
+        message=f"{text} is the address of Node {node}: nothing is enforced for the pod there",
+        remedy="write hostNetwork: true, or the address that the pod has",
+        source=pod.source,
+    )
 
 
 def _shared_addresses(pods: Iterable[Pod]) -> list[Finding]:

@@ -287,8 +287,10 @@ _CLUSTER = {
     "duplicate-ip": Explanation(
         "Two live pods with one address",
         "Two pods that run outside the host network have the same address: one of them is stale, and "
-        "traffic of the address is judged by both.",
-        "Export the pods again, or remove the one that is gone.",
+        "traffic of the address is judged by both. Or a pod has an address that a Node names as its own: "
+        "the pod does not count there, since isolating it would isolate the node (rule 2.42).",
+        "Export the pods again, or remove the one that is gone; write hostNetwork: true for a pod of the "
+        "node's network.",
     ),
     "no-free-address": Explanation(
         "No address left for a synthetic pod",

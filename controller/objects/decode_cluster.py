@@ -4,15 +4,12 @@ A pod of which something cannot be read is not dropped, since that would leave i
 kept as quarantined, isolated and a peer of nobody. Rules 2.17, 2.37, 2.40, 2.54 and 2.57.
 """
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
-
-import msgspec
-from msgspec import Struct
+from typing import Any, NamedTuple
 
 from controller.objects.addresses import AddressError, Cidr, format_address, parse_address, parse_cidr
+from controller.objects.conversion import convert_part
 from controller.objects.decode_metadata import (
     DEFAULT_NAMESPACE,
     Identity,
@@ -49,21 +46,9 @@ _NOWHERE = Source()
 _NODE_ADDRESS_TYPES = frozenset({"InternalIP", "ExternalIP"})
 _PROTOCOLS = {protocol.name: protocol for protocol in Protocol}
 _LAST_PORT = 65535
-_CONVERT_ERROR = re.compile(r"Expected `([^`]*)`, got `([^`]*)`(?: - at `\$(.*)`)?", re.DOTALL)
-_TYPE_WORDS = {
-    "str": "a text",
-    "int": "a number",
-    "float": "a number",
-    "bool": "a boolean",
-    "array": "a list",
-    "object": "a mapping",
-    "null": "null",
-}
 
 _SHARED = 1 << 16
 """Label sets, ports and names kept to be shared: more than a cluster of 150,000 pods has."""
-
-Wire = TypeVar("Wire", bound=Struct)
 
 _NO_SPEC, _NO_STATUS, _NO_LABELS = WirePodSpec(), WirePodStatus(), dict[str, str]()
 
@@ -91,12 +76,12 @@ class NodeReading(NamedTuple):
 
 
 def decode_pod(data: Mapping[str, Any], source: Source = _NOWHERE) -> PodReading:
-    """A Pod. Never raises; when a part has the wrong type the pod is quarantined, with what could be read."""
+    """A Pod. Never raises; with a field of a wrong type it is quarantined, with all else that it says."""
     identity = identify(data, source)
     report = Report(f"Pod {identity}", source)
     labels_readable = check_metadata(data, report)
-    spec, spec_readable = _convert(data.get("spec"), WirePodSpec, "spec", report)
-    status, status_readable = _convert(data.get("status"), WirePodStatus, "status", report)
+    spec, spec_readable = convert_part(data.get("spec"), WirePodSpec, "spec", report)
+    status, status_readable = convert_part(data.get("status"), WirePodStatus, "status", report)
     quarantined = not (labels_readable and spec_readable and status_readable)
     if quarantined:
         _report_quarantine(report)
@@ -157,7 +142,7 @@ def decode_template(template: object, path: str, identity: Identity, report: Rep
     metadata = template.get("metadata")
     labels = metadata.get("labels") if isinstance(metadata, dict) else None
     labels_readable = check_labels(labels, f"{path}.metadata.labels", report)
-    spec, spec_readable = _convert(template.get("spec"), WirePodSpec, f"{path}.spec", report)
+    spec, spec_readable = convert_part(template.get("spec"), WirePodSpec, f"{path}.spec", report)
     quarantined = not (labels_readable and spec_readable and (metadata is None or isinstance(metadata, dict)))
     if quarantined:
         _report_quarantine(report)
@@ -192,8 +177,8 @@ def decode_node(data: Mapping[str, Any], source: Source = _NOWHERE) -> NodeReadi
     identity = identify(data, source, namespaced=False)
     report = Report(f"Node {identity}", source)
     check_metadata(data, report, namespaced=False)
-    spec, _ = _convert(data.get("spec"), WireNodeSpec, "spec", report)
-    status, _ = _convert(data.get("status"), WireNodeStatus, "status", report)
+    spec, _ = convert_part(data.get("spec"), WireNodeSpec, "spec", report)
+    status, _ = convert_part(data.get("status"), WireNodeStatus, "status", report)
     addresses = [
         (f"status.addresses[{index}].address", item.address)
         for index, item in enumerate(status.addresses or ())
@@ -265,28 +250,6 @@ def _plain_ips(status: WirePodStatus) -> tuple[str, ...]:
 def _report_quarantine(report: Report) -> None:
     message = "cannot be read in full: the pod is isolated in both directions and a peer of nobody"
     report.error("quarantined", "", message, "mend the fields that the other findings name")
-
-
-def _convert(value: object, kind: type[Wire], path: str, report: Report) -> tuple[Wire, bool]:
-    """A part of an object by its types, and whether it has them; an empty part when it has not."""
-    if value is None:
-        return kind(), True
-    try:
-        return msgspec.convert(value, kind), True
-    except msgspec.ValidationError as error:
-        message, place = _explain(str(error))
-        report.error("wrong-type", f"{path}{place}", message, "mend the type")
-        return kind(), False
-
-
-def _explain(text: str) -> tuple[str, str]:
-    """What "Expected `str`, got `int` - at `$.nodeName`" is in the words of other findings, and the path."""
-    match = _CONVERT_ERROR.fullmatch(text)
-    if match is None:
-        return text, ""
-    expected, got, place = match.groups()
-    wanted = " or ".join(_TYPE_WORDS.get(word, word) for word in expected.split(" | ") if word != "null")
-    return f"is {_TYPE_WORDS.get(got, got)}, not {wanted}", place or ""
 
 
 def _node_name(spec: WirePodSpec, path: str, report: Report) -> str:

@@ -209,6 +209,16 @@ def test_finished_and_host_network_pods_may_share_addresses() -> None:
     assert assemble(finished, running("shop/new", "10.0.0.1"), *host).findings == ()
 
 
+def test_no_pod_has_the_address_of_a_node() -> None:
+    """Rule 2.42: whether it is on the host network cannot be read, and to isolate it isolates the node."""
+    unreadable = running("shop/web", "192.168.0.1", "10.0.0.5", spec={"hostNetwork": "true"})
+    found = assemble(node("n1", ip="192.168.0.1"), unreadable)
+    assert [(each.ips, each.quarantined) for each in found.cluster.pods] == [(("10.0.0.5",), True)]
+    assert "192.168.0.1 is the address of Node n1: nothing is enforced for the pod there" in [
+        each.message for each in found.findings
+    ]
+
+
 def test_findings_are_in_the_order_of_the_files() -> None:
     found = assemble(manifest({"policyTypes": 5}, name="z"), manifest({"ingress": 5, "egress": 5}, name="a"))
     assert [(item.source.file, item.path) for item in found.findings] == [

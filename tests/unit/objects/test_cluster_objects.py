@@ -146,6 +146,43 @@ def test_a_quarantined_pod_keeps_what_could_be_read() -> None:
     assert (found.labels, found.node, found.ips) == ({"a": "b"}, "n", ("10.0.0.1",))
 
 
+def test_a_field_of_a_wrong_type_costs_no_other() -> None:
+    """Were the address lost with it, the pod would be open there."""
+    data = pod(
+        "shop/web",
+        spec={"hostNetwork": "true", "nodeName": "n1", "containers": [None, {"ports": [{}, 5]}]},
+        status={"phase": 5, "podIPs": [None, {"ip": "10.0.0.5"}], "podIP": "10.0.0.6"},
+    )
+    found, codes = refused(data)
+    assert (found.node, found.ips, found.quarantined) == ("n1", ("10.0.0.5", "10.0.0.6"), True)
+    assert [path for code, path in codes if code == "wrong-type"] == [
+        "spec.containers[0]",
+        "spec.containers[1].ports[1]",
+        "spec.hostNetwork",
+        "status.phase",
+        "status.podIPs[0]",
+    ]
+
+
+def test_an_unreadable_item_leaves_the_others_their_index() -> None:
+    _, codes = refused(pod("shop/web", status={"podIPs": [None, {"ip": "x"}]}))
+    assert ("invalid-ip", "status.podIPs[1].ip") in codes
+
+
+def test_a_part_whose_keys_are_no_names_says_so() -> None:
+    found, codes = refused(pod("shop/web", status={5: "x", "podIP": "10.0.0.5"}))
+    assert found.quarantined
+    assert ("wrong-type", "status") in codes
+
+
+def test_a_node_keeps_the_addresses_beside_one_that_cannot_be_read() -> None:
+    addresses = [5, {"type": "InternalIP", "address": "192.168.0.1"}]
+    spec = {"podCIDRs": [5, "10.244.1.0/24"]}
+    found = decode_node({"metadata": {"name": "n1"}, "spec": spec, "status": {"addresses": addresses}})
+    assert (found.node.ips, found.node.pod_cidrs) == (("192.168.0.1",), (parse_cidr("10.244.1.0/24"),))
+    assert [each.path for each in found.findings] == ["spec.podCIDRs[0]", "status.addresses[0]"]
+
+
 @pytest.mark.parametrize("labels", [{"app": "a b"}, {"app": "web "}, {"app ": "web"}])
 def test_a_label_that_breaks_the_grammar_quarantines_the_pod(labels: dict[str, str]) -> None:
     """Rule 2.70 b: nobody knows which selectors were meant to pick the pod."""
