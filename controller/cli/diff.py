@@ -16,11 +16,11 @@ from controller.cli.input import (
     require_readable,
     status_of,
 )
-from controller.cli.output.changes import Entry, report_of, review
+from controller.cli.output.changes import Entry, causes_in, report_of, review
 from controller.cli.output.escapes import plain
 from controller.cli.targets import node_names
 from controller.engine.causes import Causes
-from controller.engine.difference import Difference, difference
+from controller.engine.difference import Difference, FamilyDifference, difference, of_one_family
 from controller.objects.findings import Finding
 from controller.objects.kinds import Cluster
 
@@ -85,11 +85,13 @@ def command(
         mode = (before if old.startswith(CLUSTER) else after).mode
         before, after = replace(before, mode=mode), replace(after, mode=mode)
     found = difference(before, after)
+    families = of_one_family(before, after, found)
     rules = _rule_changes(before, after, nodes) if render else None
     painter = Painter(color=wants_color(no_color=no_color))
-    text = _text(found, Causes(before, after, found), rules, (output, fail_on), painter)
+    text = _text(found, Causes(before, after, found), families, rules, (output, fail_on), painter)
     click.echo(text, nl=False)
-    failed = FOUND if _fails(found, fail_on, rules) else CLEAN
+    differences = [found, *(part.found for part in families)]
+    failed = FOUND if any(_fails(each, fail_on, rules) for each in differences) else CLEAN
     return max(failed, status_of((*problems, *more_problems)))
 
 
@@ -109,6 +111,7 @@ def _fails(found: Difference, fail_on: str, rules: Mapping[str, str] | None) -> 
 def _text(
     found: Difference,
     causes: Causes,
+    families: tuple[FamilyDifference, ...],
     rules: Mapping[str, str] | None,
     wanted: tuple[str, str],
     painter: Painter,
@@ -118,8 +121,9 @@ def _text(
 
     output, fail_on = wanted
     if output == "json":
-        return documents.difference_json(found, review(found, causes), rules)
-    summary = report_of(found, causes)
+        alone = [(part.family, review(part.found, causes_in(part))) for part in families]
+        return documents.difference_json(found, review(found, causes), alone, rules)
+    summary = report_of(found, causes, families)
     if output == "text":
         return difference_text.difference_text(summary, painter, rules)
     if output == "md":

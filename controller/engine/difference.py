@@ -4,11 +4,14 @@ Both sides are cut into external ranges by the blocks of both, so that every ran
 addresses on both and two matrices can be compared pair by pair.
 """
 
-from msgspec import Struct
+from collections.abc import Mapping
+
+from msgspec import Struct, structs
 
 from controller.engine.connections import ConnectionSet
 from controller.engine.externals import Partition
-from controller.engine.matrix import Matrix, matrix_of, pod_id
+from controller.engine.matrix import Matrix, Pair, matrix_of, pod_id
+from controller.objects.addresses import parse_address
 from controller.objects.kinds import Cluster, Pod
 
 
@@ -57,10 +60,66 @@ class Difference(Struct, frozen=True):
         return bool(self.changes or self.pods_added or self.pods_removed)
 
 
+class FamilyDifference(Struct, frozen=True):
+    """What `old` and `new`, cut down to the addresses of one family, differ in beside what both do together.
+
+    Pods of both families are connected by whichever lets them through: one that is lost alone is no change of
+    theirs, and yet of whoever uses it.
+    """
+
+    family: int
+    old: Cluster
+    new: Cluster
+    found: Difference
+
+
 def difference(old: Cluster, new: Cluster) -> Difference:
     """Compare two clusters. Pods are the same if namespace and name are. Costs what two matrices cost."""
     partition = Partition.of((*old.policies, *new.policies))
-    before, after = matrix_of(old, partition), matrix_of(new, partition)
+    return _difference(matrix_of(old, partition), matrix_of(new, partition))
+
+
+def of_one_family(old: Cluster, new: Cluster, found: Difference) -> tuple[FamilyDifference, ...]:
+    """What differs in one family alone, where `found` is the difference of these two.
+
+    Costs twice what `found` did where a pod has addresses of both families, else nothing.
+    """
+    if not any(_is_dual(pod) for cluster in (old, new) for pod in cluster.pods):
+        return ()
+    partition = Partition.of((*old.policies, *new.policies))
+    known = {(change.source, change.destination): change for change in found.changes}
+    parts = []
+    for family in (4, 6):
+        sides = _of_family(old, family), _of_family(new, family)
+        own = _difference(*(matrix_of(side, partition) for side in sides))
+        changes = tuple(filter(None, (_beside(change, known) for change in own.changes)))
+        if changes:
+            parts.append(FamilyDifference(family, *sides, structs.replace(own, changes=changes)))
+    return tuple(parts)
+
+
+def _is_dual(pod: Pod) -> bool:
+    return len({parse_address(text)[0] for text in pod.ips}) > 1
+
+
+def _of_family(cluster: Cluster, family: int) -> Cluster:
+    pods = (
+        structs.replace(pod, ips=tuple(text for text in pod.ips if parse_address(text)[0] == family))
+        for pod in cluster.pods
+    )
+    return structs.replace(cluster, pods=tuple(pods))
+
+
+def _beside(change: Change, known: Mapping[Pair, Change]) -> Change | None:
+    """What of a change of one family is none of both; None for nothing."""
+    both = known.get((change.source, change.destination))
+    if both is None:
+        return change
+    rest = structs.replace(change, added=change.added - both.added, removed=change.removed - both.removed)
+    return rest if rest.added or rest.removed else None
+
+
+def _difference(before: Matrix, after: Matrix) -> Difference:
     places = {key: place for place, key in enumerate(_ids(before, after))}
     pairs = sorted(
         before.connections.keys() | after.connections.keys(),

@@ -5,13 +5,13 @@ This is what `podgate diff` shows to people and to CI systems; only its JSON lis
 
 from collections.abc import Iterator
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from controller.cli.output.parties import Picture, picture
 from controller.cli.output.summary import Line, legend, range_notes, summarise
 from controller.engine.causes import Cause, Causes
 from controller.engine.connections import ConnectionSet
-from controller.engine.difference import Change, Difference
+from controller.engine.difference import Change, Difference, FamilyDifference
 from controller.engine.matrix import Pair, pod_id
 from controller.objects.findings import Source
 
@@ -30,6 +30,7 @@ class Entry(Struct, frozen=True):
     """One line: what every pair of `source` and `destination` gained, or lost if not `added`, and why.
 
     Without causes the pods at `source` or `destination` came or went; `place` is where such a pod is written.
+    `family` is 4 or 6 where it is so of one family alone, and the other goes on as it was; else 0.
     """
 
     added: bool
@@ -38,6 +39,12 @@ class Entry(Struct, frozen=True):
     connections: ConnectionSet
     causes: tuple[Cause, ...] = ()
     place: Source = Source()
+    family: int = 0
+
+    @property
+    def ports(self) -> str:
+        """`80/TCP`, `all (IPv6)`."""
+        return f"{self.connections} (IPv{self.family})" if self.family else str(self.connections)
 
     @property
     def sign(self) -> str:
@@ -49,17 +56,27 @@ class Report(Struct, frozen=True):
     """All that is said about a difference. `notes` explain the words and ranges that the entries use."""
 
     found: Difference
+    families: tuple[FamilyDifference, ...]
     entries: tuple[Entry, ...]
     notes: tuple[str, ...]
 
     @property
     def headline(self) -> str:
         """`2 connections added, 1 removed; 1 pod added`."""
-        added = sum(bool(change.added) for change in self.found.changes)
-        removed = sum(bool(change.removed) for change in self.found.changes)
-        texts = [_counts("connection", added, removed)]
+        texts = [_counts("connection", *_totals(self.found))]
+        for part in self.families:
+            alone = _counts("connection", *_totals(part.found))
+            texts.append(f"{alone} in IPv{part.family} alone")
         texts.append(_counts("pod", len(self.found.pods_added), len(self.found.pods_removed)))
         return "; ".join(text for text in texts if text) or "no difference in connectivity"
+
+
+def _totals(found: Difference) -> tuple[int, int]:
+    """Pairs that gained something, and that lost something."""
+    return (
+        sum(bool(change.added) for change in found.changes),
+        sum(bool(change.removed) for change in found.changes),
+    )
 
 
 def review(found: Difference, causes: Causes) -> list[Reviewed]:
@@ -74,17 +91,25 @@ def review(found: Difference, causes: Causes) -> list[Reviewed]:
     ]
 
 
-def report_of(found: Difference, causes: Causes) -> Report:
+def causes_in(part: FamilyDifference) -> Causes:
+    """Why one family alone differs."""
+    return Causes(part.old, part.new, part.found)
+
+
+def report_of(found: Difference, causes: Causes, families: tuple[FamilyDifference, ...] = ()) -> Report:
     """The difference in few lines, those that come from the same policies together."""
     entries: list[Entry] = []
     notes: dict[str, None] = {}
-    for added in (False, True):
-        drawn = _drawing(found, added=added)
-        lines = summarise(drawn)
-        entries += _entries(found, causes, drawn, lines, added=added)
-        notes.update(dict.fromkeys([*legend(lines), *_ranges(found, drawn)]))
+    parts = [(0, found, causes), *((part.family, part.found, causes_in(part)) for part in families)]
+    for family, part, looked_up in parts:
+        for added in (False, True):
+            drawn = _drawing(part, added=added)
+            lines = summarise(drawn)
+            of_part = _entries(part, looked_up, drawn, lines, added=added)
+            entries += (structs.replace(entry, family=family) for entry in of_part)
+            notes.update(dict.fromkeys([*legend(lines), *_ranges(part, drawn)]))
     entries.sort(key=lambda entry: (not entry.causes, sorted({cause.policy for cause in entry.causes})))
-    return Report(found, tuple(entries), tuple(notes))
+    return Report(found, families, tuple(entries), tuple(notes))
 
 
 def _drawing(found: Difference, *, added: bool) -> Picture[ConnectionSet]:

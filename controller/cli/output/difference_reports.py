@@ -60,7 +60,7 @@ def _result(entry: Entry, counts: Counts) -> Result:
         source=cause.source if cause is not None else entry.place,
         object=f"NetworkPolicy {cause.policy}" if cause is not None else "",
         path=cause.path if cause is not None else "",
-        identity=f"{entry.source} {entry.destination}",
+        identity=f"{entry.source} {entry.destination}{f' IPv{entry.family}' if entry.family else ''}",
     )
 
 
@@ -69,7 +69,7 @@ def _case(entry: Entry, counts: Counts) -> Case:
     message = f"{_sentence(entry)}{_because(entry.causes)}"
     kind = ADDED if entry.added else REMOVED
     return Case(
-        name=f"{plain(entry.source)} -> {plain(entry.destination)}: {entry.connections}",
+        name=f"{plain(entry.source)} -> {plain(entry.destination)}: {entry.ports}",
         group="connections added" if entry.added else "connections removed",
         source=cause.source if cause is not None else entry.place,
         problems=(Problem(kind=kind, message=message),) if counts(entry) else (),
@@ -80,7 +80,8 @@ def _case(entry: Entry, counts: Counts) -> Case:
 def _sentence(entry: Entry) -> str:
     now = "can now reach" if entry.added else "can no longer reach"
     ports = "" if str(entry.connections) == "all" else f" on {entry.connections}"
-    return f"{plain(entry.source)} {now} {plain(entry.destination)}{ports}"
+    family = f" over IPv{entry.family}" if entry.family else ""
+    return f"{plain(entry.source)} {now} {plain(entry.destination)}{ports}{family}"
 
 
 def _because(causes: Iterable[Cause]) -> str:

@@ -40,7 +40,7 @@ def _text(report: Report, painter: Painter, rules: Mapping[str, str] | None) -> 
         for entry in entries:
             paint = painter.good if entry.added else painter.bad
             ends = f"{plain(entry.source):<{width}} -> {plain(entry.destination):<{other}}"
-            yield paint(f"  {entry.sign} {ends}  {entry.connections}")
+            yield paint(f"  {entry.sign} {ends}  {entry.ports}")
     if report.notes:
         yield ""
         yield from (painter.faint(plain(note)) for note in report.notes)
@@ -79,7 +79,7 @@ def _markdown_table(report: Report) -> Iterator[str]:
             "added" if entry.added else "**removed**",
             in_markdown(entry.source),
             in_markdown(entry.destination),
-            str(entry.connections),
+            entry.ports,
             in_markdown(_header(entry.causes)),
         ]
         yield f"| {' | '.join(cells)} |"

@@ -37,9 +37,15 @@ def matrix_json(matrix: Matrix) -> str:
 
 
 def difference_json(
-    found: Difference, reviewed: Sequence[Reviewed], rules: Mapping[str, str] | None = None
+    found: Difference,
+    reviewed: Sequence[Reviewed],
+    families: Sequence[tuple[int, Sequence[Reviewed]]] = (),
+    rules: Mapping[str, str] | None = None,
 ) -> str:
-    """The difference as one JSON object; `rules` are unified diffs of rendered rules by file name."""
+    """The difference as one JSON object.
+
+    `families` is what differs in one family alone; `rules` are unified diffs of rendered rules by file name.
+    """
     document: dict[str, Any] = {
         "apiVersion": API_VERSION,
         "kind": "ConnectivityDiff",
@@ -54,19 +60,25 @@ def difference_json(
             "removed": [_endpoint(pod) for pod in found.pods_removed],
         },
         "external": [_external(external) for external in found.new.externals],
-        "changes": [
-            {
-                "from": each.change.source,
-                "to": each.change.destination,
-                "added": {**_connections(each.change.added), "causes": _causes(each.added_by)},
-                "removed": {**_connections(each.change.removed), "causes": _causes(each.removed_by)},
-            }
-            for each in reviewed
-        ],
+        "changes": [_change(each) for each in reviewed],
     }
+    if families:
+        document["families"] = [
+            {"family": f"IPv{family}", "changes": [_change(each) for each in alone]}
+            for family, alone in families
+        ]
     if rules is not None:
         document["rules"] = [{"file": name, "diff": text} for name, text in rules.items()]
     return _text(document)
+
+
+def _change(each: Reviewed) -> dict[str, Any]:
+    return {
+        "from": each.change.source,
+        "to": each.change.destination,
+        "added": {**_connections(each.change.added), "causes": _causes(each.added_by)},
+        "removed": {**_connections(each.change.removed), "causes": _causes(each.removed_by)},
+    }
 
 
 def _text(document: Mapping[str, Any]) -> str:

@@ -189,6 +189,32 @@ def test_connections_of_a_pod_that_finished_are_listed_and_not_only_counted(
     assert "outside" in found.stdout
 
 
+DUAL = PODS
+for _name, _number in (("web", 1), ("db", 2)):
+    _status = f"status: {{podIPs: [{{ip: 10.0.0.{_number}}}, {{ip: 'fd00::{_number}'}}]}}"
+    _head = f"labels: {{app: {_name}}}}}\nspec: {{containers: []}}"
+    DUAL = DUAL.replace(_head, f"{_head}\n{_status}")
+BY_LABEL = policy("in", "  ingress:\n  - from:\n    - podSelector: {matchLabels: {app: web}}\n")
+BY_BLOCK = policy("in", "  ingress:\n  - from:\n    - ipBlock: {cidr: 10.0.0.1/32}\n")
+
+
+def test_what_one_family_loses_alone_is_a_difference(sides: Sides) -> None:
+    found = sides.run(DUAL + BY_LABEL, DUAL + BY_BLOCK)
+
+    assert found.return_value == FOUND
+    assert "in IPv6 alone" in found.stdout.splitlines()[0]
+    assert "all (IPv6)" in found.stdout
+    assert "shop/in changed" in found.stdout
+
+
+def test_what_one_family_loses_alone_obeys_the_schema(sides: Sides) -> None:
+    document = json.loads(sides.run(DUAL + BY_LABEL, DUAL + BY_BLOCK, "-o", "json").stdout)
+
+    validator().validate(document)
+    assert [part["family"] for part in document["families"]] == ["IPv6"]
+    assert document["families"][0]["changes"][0]["removed"]["causes"][0]["policy"] == "shop/in"
+
+
 def test_a_pod_that_comes_moves_no_other(sides: Sides) -> None:
     blocks = policy("block", "  ingress:\n  - from:\n    - ipBlock: {cidr: 10.244.0.0/17}\n")
     found = json.loads(sides.run(PODS + blocks, PODS + MORE_PODS + blocks, "-o", "json").stdout)

@@ -2,9 +2,10 @@
 
 from controller.engine.causes import Act, Cause, Causes, Edit
 from controller.engine.connections import EVERYTHING, NOTHING, ConnectionSet
-from controller.engine.difference import Change, Difference, difference
+from controller.engine.difference import Change, Difference, difference, of_one_family
 from controller.objects.kinds import Protocol
 from tests.unit.builder import ClusterBuilder, block, cluster, in_namespace, labels, port
+from tests.work import calls_of
 
 OPEN = cluster().ns("shop").pod("shop/web", labels={"app": "web"}).pod("shop/db", labels={"app": "db"})
 DENY = {"podSelector": labels(app="db"), "policyTypes": ["Ingress"]}
@@ -168,3 +169,69 @@ def test_nothing_is_between_pods_that_share_no_side() -> None:
     found = changes(OPEN.pod("shop/old"), OPEN.pod("shop/new"))
     assert ("shop/old", "shop/new") not in found
     assert found["shop/old", "shop/web"].added == NOTHING
+
+
+# One family alone
+
+DUAL = (
+    cluster()
+    .ns("shop")
+    .pod("shop/web", labels={"app": "web"}, ip=("10.0.0.1", "fd00::1"))
+    .pod("shop/db", labels={"app": "db"}, ip=("10.0.0.2", "fd00::2"))
+)
+BY_LABEL: dict[str, object] = {"podSelector": labels(app="web")}
+BY_IPV4 = block("10.0.0.1/32")
+BY_IPV6 = block("fd00::1/128")
+
+
+def from_peers(*peers: dict[str, object]) -> dict[str, object]:
+    return {"podSelector": labels(app="db"), "ingress": [{"from": list(peers)}]}
+
+
+def alone(old: ClusterBuilder, new: ClusterBuilder) -> dict[int, list[Change]]:
+    before, after = old.build(), new.build()
+    found = of_one_family(before, after, difference(before, after))
+    return {part.family: list(part.found.changes) for part in found}
+
+
+def test_what_one_family_loses_is_seen_though_the_pods_are_still_connected() -> None:
+    old, new = DUAL.policy("shop/in", from_peers(BY_LABEL)), DUAL.policy("shop/in", from_peers(BY_IPV4))
+
+    assert ("shop/web", "shop/db") not in changes(old, new)
+    assert Change("shop/web", "shop/db", NOTHING, EVERYTHING) in alone(old, new)[6]
+    assert Change("shop/web", "shop/db", EVERYTHING, NOTHING) in alone(new, old)[6]
+
+
+def test_what_goes_over_from_one_family_to_the_other_is_a_change_of_both() -> None:
+    old, new = DUAL.policy("shop/in", from_peers(BY_IPV4)), DUAL.policy("shop/in", from_peers(BY_IPV6))
+    pair = ("shop/web", "shop/db")
+
+    found = {
+        family: [
+            (bool(each.added), bool(each.removed)) for each in part if (each.source, each.destination) == pair
+        ]
+        for family, part in alone(old, new).items()
+    }
+    assert found == {4: [(False, True)], 6: [(True, False)]}
+
+
+def test_what_both_families_do_alike_is_told_once() -> None:
+    old, new = DUAL.policy("shop/in", from_peers(BY_LABEL)), DUAL.policy("shop/in", DENY)
+
+    assert differ(old, new).removes
+    assert alone(old, new) == {}
+
+
+def test_what_only_one_family_ever_had_is_told_once() -> None:
+    old, new = DUAL.policy("shop/in", from_peers(BY_IPV4)), DUAL.policy("shop/in", DENY)
+
+    assert differ(old, new).removes
+    assert alone(old, new) == {}
+
+
+def test_pods_of_one_family_each_cost_nothing_more() -> None:
+    single = OPEN.pod("shop/six", ip="fd00::9")
+    before, after = single.build(), single.policy("shop/in", DENY).build()
+    found = difference(before, after)
+
+    assert calls_of(lambda: of_one_family(before, after, found)) < 100
