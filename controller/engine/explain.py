@@ -179,9 +179,13 @@ def _misses_of_rule(
 ) -> Iterator[NearMiss]:
     path = rule_path(query.direction, rule)
     candidates: tuple[Peer | None, ...] = (None,) if rule.peers is None else rule.peers
+    port_lacks: dict[tuple[tuple[str, str], ...], tuple[str, ...]] = {}  # ports are many, and so are peers
     for peer in candidates:
         peers = evaluator.pods_of_peer(policy, peer, query.other)
-        lacks = (*_peer_lacks(evaluator, policy, peer, query), *_port_lacks(rule, query, peers, service))
+        named = tuple(pod.key for pod in peers)
+        if named not in port_lacks:
+            port_lacks[named] = tuple(_port_lacks(rule, query, peers, service))
+        lacks = (*_peer_lacks(evaluator, policy, peer, query), *port_lacks[named])
         place = path if peer is None else peer_path(query.direction, rule, peer)
         if lacks:
             name = f"{policy.namespace}/{policy.name}"

@@ -17,6 +17,7 @@ from tests.unit.builder import (
     port,
 )
 from tests.unit.engine.shop import NODE_2, OPEN, OUTSIDE, accepting, sending
+from tests.work import calls_of
 
 
 def explained(
@@ -380,3 +381,14 @@ def test_a_quarantined_pod_that_is_only_audited_is_not_called_isolated() -> None
         "shop/odd could not be read in full, so it is a peer of nobody; enforced, it is isolated"
         in found.notes
     )
+
+
+def test_many_ports_for_many_peers_are_looked_at_once() -> None:
+    def work(count: int) -> int:
+        peers = [block(f"192.0.{number}.0/24") for number in range(count)]
+        ports = [port(2 * number + 1) for number in range(count)]
+        built = OPEN.policy("shop/p", accepting({"from": peers, "ports": ports}))
+        evaluator, source, destination = built.evaluator(), built.end(OUTSIDE), built.end("shop/db")
+        return calls_of(lambda: explain(evaluator, source, destination, parse_service("80")))
+
+    assert work(200) < 3 * work(100)
