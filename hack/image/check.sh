@@ -92,6 +92,8 @@ check() {
     check_contents
     check_explain
     if [[ $ARCH == "$HOST_ARCH" ]]; then
+        mkdir -p "$FOLDER/placed"
+        .venv/bin/python hack/image/placed.py examples/shop >"$FOLDER/placed/shop.yaml" || fail "the shop's pods get no addresses"
         for backend in nft legacy; do
             check_rules "$backend"
         done
@@ -242,8 +244,8 @@ check_rules() {
     trap 'ip netns delete "$NAMESPACE"' EXIT
     local as_agent=(run --network "ns:/run/netns/$NAMESPACE" --user 0:0 --cap-add NET_ADMIN --cap-add NET_RAW
         --volume "$lock:/run/xtables.lock" --volume "$state:/var/lib/podgate"
-        --volume "$PWD/examples:/examples:ro" --volume "/dev/null:/usr/bin/dash:ro" "$IMAGE")
-    local what=(--backend "$backend" --filename /examples/shop --node node-b)
+        --volume "$FOLDER/placed:/placed:ro" --volume "/dev/null:/usr/bin/dash:ro" "$IMAGE")
+    local what=(--backend "$backend" --filename /placed --node node-b)
 
     "${as_agent[@]}" apply "${what[@]}" 2>&1 | sed 's/^/image:   /' >&2 || fail "apply on $backend fails (see above)"
     (($(ours "$backend") > 100)) || fail "apply on $backend left $(ours "$backend") lines of podgate's in the kernel"
@@ -270,7 +272,7 @@ check_process() {
     # The token lies below /run, where the manifests mount a writable folder first: /var/run is a link.
     if [[ $verb == agent ]]; then
         run --network "ns:/run/netns/$NAMESPACE" "$@" --volume "$FOLDER/xtables.lock:/run/xtables.lock" \
-            --volume "$PWD/examples:/examples:ro" "$IMAGE" apply --backend nft --filename /examples/shop --node node-b \
+            --volume "$FOLDER/placed:/placed:ro" "$IMAGE" apply --backend nft --filename /placed --node node-b \
             >"$FOLDER/apply.log" 2>&1 || fail "apply fails: $FOLDER/apply.log"
         rules=$(ours nft)
     fi
