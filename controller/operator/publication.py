@@ -231,7 +231,7 @@ class Publication:
     def _write_again(self, name: str, at: Moment) -> None:
         """What stands is not what was written; ever later, as the API server may leave out the same again."""
         times = self._mangled[name] = self._mangled.get(name, -1) + 1
-        delay = min(_LONGEST_DELAY, 2.0**times) if times else 0.0
+        delay = min(_LONGEST_DELAY, 2.0 ** min(times, 10)) if times else 0.0
         self.work.mark(Target(Kind.NODE_POLICY, name), at, urgent=True, delay=delay)
 
     def node_gone(self, name: str, uid: str, at: Moment) -> bool:

@@ -450,6 +450,13 @@ def test_what_the_api_server_left_out_stands_soon_after_its_upgrade() -> None:
     assert stage.wait(600.0) == []
 
 
+def test_what_the_api_server_leaves_out_for_days_is_still_written_again() -> None:
+    stage = dropping()
+    stage.server.tell(stage.publication, Kind.NODE_POLICY, "node-1", stage.at)
+
+    assert all("node-1" in stage.wait(61.0) for _ in range(1100))
+
+
 def test_an_event_of_the_status_does_not_hurry_what_the_api_server_leaves_out() -> None:
     stage = dropping()
     stage.server.tell(stage.publication, Kind.NODE_POLICY, "node-1", stage.at)
