@@ -41,6 +41,8 @@ RESOURCES = {
 _STEADY = 60.0
 """Seconds after which a run of kopf that ends counts as a new failure, not as one more in a row."""
 _STOP_TIMEOUT = 10.0
+_OWN_END = 7.0
+_CANCEL_EVERY = 0.2
 _IDENTITY = "podgate-operator"
 _UNAUTHORIZED = 401
 _TALKATIVE = ("kopf.activities", "kopf._core.engines.activities", "kopf._core.reactor.running")
@@ -108,7 +110,7 @@ class KopfSource:
         self._stop_kopf = lambda: _call_soon(own_loop, ending.set)
         if self._stop.is_set():
             return
-        await kopf.operator(
+        roots = await kopf.spawn_tasks(
             registry=registry_of(self._connection, lambda *told: self._tell(loop, *told)),
             settings=settings(),
             clusterwide=True,
@@ -118,6 +120,18 @@ class KopfSource:
             identity=_IDENTITY,  # type: ignore[arg-type]  # a str, of a type that kopf does not export
             stop_flag=ending,
         )
+        running = asyncio.create_task(kopf.run_tasks(roots, ignored={_this_task()}))
+        try:
+            await asyncio.wait(roots, return_when=asyncio.FIRST_COMPLETED)
+            # It ends in its own way, which takes 5 s; or never, where a watch took its cancellation for the
+            # end of a pause, and went on.
+            await asyncio.wait({running}, timeout=_OWN_END)
+        finally:
+            await end_others()
+            await asyncio.gather(running, return_exceptions=True)
+        for root in roots:
+            if not root.cancelled():
+                root.result()  # who failed says why
 
     def _tell(
         self, loop: asyncio.AbstractEventLoop, source: Source, kind: str | None, body: Mapping[str, Any]
@@ -129,6 +143,23 @@ class KopfSource:
         _call_soon(loop, lambda: self._deliver(arrival))
         if kind is None:
             _call_soon(loop, self._relisted)
+
+
+def _this_task() -> "asyncio.Task[object]":
+    found = asyncio.current_task()
+    assert found is not None  # noqa: S101 - only a coroutine asks
+    return found
+
+
+async def end_others() -> None:
+    """Cancel every other task of this loop, again until it ends: one cancellation may be swallowed."""
+    while tasks := asyncio.all_tasks() - {_this_task()}:
+        for task in tasks:
+            task.cancel()
+        ended, _ = await asyncio.wait(tasks, timeout=_CANCEL_EVERY)
+        for task in ended:
+            if not task.cancelled():
+                task.exception()  # or it is logged as never retrieved; who ended first says what matters
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:

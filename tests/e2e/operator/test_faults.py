@@ -127,7 +127,7 @@ async def test_kopf_may_end_and_nothing_else_does(shop: World) -> None:
             Fault(action="fail", code=410, verbs=("watch",), agent="kopf", count=1)
         )
         break_watches(shop)
-        await eventually(lambda: figure(operator, "kopf_restarts") == 1)
+        await eventually(lambda: figure(operator, "kopf_restarts") == 1, 20.0)
         await shop.delete("NetworkPolicy", "shop/web")
         await shop.put(namespace("shop", team="b"))
         await shop.settled()

@@ -72,14 +72,51 @@ async def test_kopf_is_started_again_whatever_it_ended_with(
     """Its thread must not die: policies would never be heard of again, and nobody would know."""
     runs: list[float] = []
 
-    async def operator(**_: object) -> None:
+    async def spawn_tasks(**_: object) -> None:
         runs.append(0.0)
         raise ending
 
-    monkeypatch.setattr("controller.operator.kopf_source.kopf.operator", operator)
+    monkeypatch.setattr("controller.operator.kopf_source.kopf.spawn_tasks", spawn_tasks)
     source = KopfSource(Connection(server="http://127.0.0.1:1"), lambda _: None, lambda: None)
     source.start()
     try:
         await eventually(lambda: len(runs) > 1, 5.0)
     finally:
         await source.stop()
+
+
+async def test_kopf_is_started_again_though_a_watch_of_it_does_not_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that is cancelled while it waits for an answer takes that for the end of a pause, and goes on."""
+    runs: list[float] = []
+    swallowed: list[float] = []
+
+    async def failing() -> None:
+        raise RuntimeError("a watch failed")
+
+    async def stubborn() -> None:
+        for _ in range(3):
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                swallowed.append(0.0)
+        await asyncio.sleep(3600)
+
+    async def spawn_tasks(**_: object) -> list[asyncio.Task[None]]:
+        runs.append(0.0)
+        watch = asyncio.create_task(stubborn())
+        await asyncio.sleep(0)
+        assert not watch.done()
+        return [asyncio.create_task(failing())]
+
+    monkeypatch.setattr("controller.operator.kopf_source.kopf.spawn_tasks", spawn_tasks)
+    monkeypatch.setattr("controller.operator.kopf_source._OWN_END", 0.1)
+    source = KopfSource(Connection(server="http://127.0.0.1:1"), lambda _: None, lambda: None)
+    source.start()
+    try:
+        await eventually(lambda: len(runs) > 1, 10.0)
+    finally:
+        await source.stop()
+
+    assert len(swallowed) >= 3
